@@ -1,0 +1,58 @@
+# One vocabulary for people, hooks and CI. `make help` lists it.
+SHELL := /bin/bash
+.DEFAULT_GOAL := help
+unexport PYTHONDONTWRITEBYTECODE
+export PYTHONPATH := $(CURDIR):$(CURDIR)/plugins
+PY := .venv/bin/python
+UV := .venv/bin/uv
+READY := .venv/.ready
+# Packages that only torch's CUDA build needs stay out of the lock, so that it installs with either build.
+CUDA_ONLY := $(addprefix --no-emit-package ,$(file < config/cuda_only.txt))
+
+.PHONY: help setup demo test test-unit up down status check lock bench clean
+
+help: ## List what there is
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/\1|\2/' | column -t -s '|'
+
+setup: $(READY) ## Make the virtual environment from the lock, make sure of Java
+$(READY): requirements.txt
+	@bin/setup
+	@touch $@
+
+demo: setup ## Watch a real model go stale and be replaced by itself (6 minutes)
+	@exec $(PY) -m include.cli demo
+
+test: setup ## Run all tests; the demo is the last of them
+	@$(PY) -m pytest tests
+
+test-unit: setup ## Run the unit tests alone
+	@$(PY) -m pytest tests/unit
+
+up: setup ## Start Airflow, the endpoint, MLflow and Spark on this machine
+	@$(PY) -m include.cli up
+
+down: ## Stop them
+	@$(PY) -m include.cli down
+
+status: setup ## Show every pipeline's champion, newest days and decisions
+	@$(PY) -m include.cli status
+
+check: setup ## Lint, types, lock in step with requirements.in
+	@.venv/bin/ruff check . && .venv/bin/ruff format --check .
+	@.venv/bin/mypy
+	@cp requirements.txt .venv/lock.txt && $(UV) pip compile -q requirements.in -o .venv/lock.txt --python-version 3.11 \
+		$(CUDA_ONLY) --custom-compile-command 'make lock' && diff -u requirements.txt .venv/lock.txt \
+		|| { echo "requirements.txt is not what requirements.in asks for: run 'make lock'."; exit 1; }
+	@$(PY) -m include.cli schema | diff - config/pipeline.schema.json \
+		|| { echo "config/pipeline.schema.json is old: run 'make lock'."; exit 1; }
+
+lock: setup ## Write requirements.txt from requirements.in, and the YAML's schema from the types
+	@$(UV) pip compile -q requirements.in -o requirements.txt --python-version 3.11 $(CUDA_ONLY) --custom-compile-command 'make lock'
+	@$(PY) -m include.cli schema > config/pipeline.schema.json
+
+bench: setup ## Measure, and write bench/results.json
+	@$(PY) -m bench
+
+clean: ## Stop everything; remove the environment and all data
+	@if [ -x $(PY) ]; then $(PY) -m include.cli down || true; fi
+	rm -rf .venv data

@@ -1,0 +1,49 @@
+"""
+### Roll back
+
+Puts an earlier champion back behind the endpoint, at once. Started by hand.
+
+**On failure**: safe to clear. The message says which versions can be put back.
+"""
+
+from typing import Any
+
+from airflow.sdk import Param, dag, task
+
+from include.assets import assets_of
+from include.config import Pipeline, load_pipelines
+from include.defaults import dag_defaults
+
+
+def rollback_dag(pipeline: Pipeline) -> None:
+    """Declare the DAG that rolls one pipeline back."""
+    endpoint = assets_of(pipeline.name).endpoint
+
+    @dag(
+        **dag_defaults(pipeline, "rollback"),
+        doc_md=__doc__,
+        schedule=None,
+        is_paused_upon_creation=False,
+        params={
+            "reason": Param(type="string", minLength=3, description="Why; kept with the release."),
+            "to_version": Param(
+                None, type=["null", "integer"], minimum=1, description="Version to put back; empty: the champion before."
+            ),
+        },
+    )
+    def rollback() -> None:
+        @task(outlets=[endpoint])
+        def roll_back(params: Any = None, *, outlet_events: Any) -> str:
+            from include import deployment
+
+            release_id = deployment.rollback(pipeline.name, params["reason"], params["to_version"])
+            outlet_events[endpoint].add_partitions([release_id])
+            return release_id
+
+        roll_back()
+
+    rollback()
+
+
+for pipeline in load_pipelines():
+    rollback_dag(pipeline)

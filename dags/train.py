@@ -1,0 +1,87 @@
+"""
+### Train
+
+Claims one retrain request, trains a challenger in a process of its own, lets the gate compare it with the champion on
+days neither has learned from, and registers it. Started by the governor's request, or by hand: that files a request
+of its own.
+
+**On failure**: clear the failed task; the request stays this run's. A challenger that loses is registered as rejected:
+that is a result, not a failure.
+"""
+
+from typing import Any
+
+from airflow.sdk import Param, PartitionedAssetTimetable, TriggerRule, dag, task
+from airflow.sdk.exceptions import AirflowSkipException
+from evergreen.operators.train import TrainModelOperator
+
+from include.assets import assets_of
+from include.config import Pipeline, load_pipelines
+from include.defaults import dag_defaults
+from include.partition import run_key_of
+
+
+def train_dag(pipeline: Pipeline) -> None:
+    """Declare the training DAG of one pipeline."""
+    assets = assets_of(pipeline.name)
+
+    @dag(
+        **dag_defaults(pipeline, "train"),
+        doc_md=__doc__,
+        schedule=PartitionedAssetTimetable(assets=assets.retrain),
+        is_paused_upon_creation=False,
+        params={
+            "reason": Param("Started by hand", type="string", minLength=3, description="Why; kept with the model."),
+            "window_days": Param(
+                pipeline.training.window_days, type="integer", minimum=1, description="Days of data to learn from."
+            ),
+            "epochs": Param(pipeline.training.epochs, type="integer", minimum=1, description="Passes over these data."),
+        },
+    )
+    def train() -> None:
+        @task
+        def claim_request(params: Any = None, dag_run: Any = None) -> str:
+            from include import retraining
+
+            run_key = run_key_of(dag_run.run_id)
+            request_id = dag_run.partition_key or retraining.file_by_hand(pipeline, run_key, dict(params))
+            if not retraining.claim(request_id, run_key):
+                raise AirflowSkipException(f"{request_id} is another run's, or done.")
+            return request_id
+
+        @task
+        def evaluate(request_id: str) -> str:
+            from include import gatekeeping
+
+            return gatekeeping.evaluate(pipeline, request_id)
+
+        @task(outlets=[assets.model])
+        def register(release_id: str, *, outlet_events: Any) -> str:
+            from include import registry
+
+            release = registry.register(release_id)
+            if release.status == "rejected":
+                raise AirflowSkipException(release.note)
+            outlet_events[assets.model].add_partitions([release_id])
+            return release.note
+
+        @task(trigger_rule=TriggerRule.ONE_FAILED)
+        def give_up(request_id: str) -> None:
+            from include import retraining
+
+            retraining.give_up(request_id)
+
+        request_id = claim_request()
+        trained = TrainModelOperator(
+            task_id="train", pipeline_name=pipeline.name, request_id=request_id, pool="training"
+        )
+        judged = evaluate(request_id)
+        request_id >> trained >> judged
+        registered = register(judged)
+        [trained, judged, registered] >> give_up(request_id)
+
+    train()
+
+
+for pipeline in load_pipelines():
+    train_dag(pipeline)

@@ -1,0 +1,1 @@
+"""Plain Python behind the DAGs: every stage as functions that run without Airflow."""

@@ -1,0 +1,90 @@
+"""This file reads a model artefact: one ONNX graph, and a manifest that says what it is. It loads nothing else."""
+
+import hashlib
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import onnxruntime
+
+from include.config import Features
+from include.errors import ArtefactError
+from include.features import OUTPUT, model_inputs
+
+MODEL = "model.onnx"
+MANIFEST = "manifest.json"
+HOLDOUT = "holdout.parquet"
+REFERENCE = "reference.parquet"
+
+
+def read_manifest(folder: Path | str) -> dict[str, Any]:
+    """Return what is said about the model in a folder.
+
+    :raises ArtefactError: if there is no readable manifest.
+    """
+    path = Path(folder) / MANIFEST
+    try:
+        manifest: dict[str, Any] = json.loads(path.read_text())
+    except (OSError, ValueError) as error:
+        raise ArtefactError(f"{path}: no readable manifest ({error}). Train the model again.") from error
+    return manifest
+
+
+def features_of(manifest: Mapping[str, Any]) -> Features:
+    """Return the raw columns that the manifest's model takes."""
+    return Features.model_validate(manifest["features"])
+
+
+def sha256_of(content: bytes) -> str:
+    """Return the fingerprint by which an artefact is known."""
+    return hashlib.sha256(content).hexdigest()
+
+
+def load_session(folder: Path | str, sha256: str, *, threads: int = 1) -> onnxruntime.InferenceSession:
+    """Load a folder's model, after making sure that it is the very file that was registered.
+
+    The bytes that were checked are the bytes that are loaded: the file is read once.
+
+    :raises ArtefactError: if the file is missing, is another one, or is no ONNX model.
+    """
+    path = Path(folder) / MODEL
+    try:
+        content = path.read_bytes()
+    except OSError as error:
+        raise ArtefactError(
+            f"{path}: the model cannot be read ({error}). Restore the file or promote another one."
+        ) from error
+    found = sha256_of(content)
+    if found != sha256:
+        raise ArtefactError(
+            f"{path}: sha256 is {found}, expected {sha256}. The file was altered after training: it is not loaded. "
+            "Train again, or promote another version."
+        )
+    return session_of(content, threads=threads, name=str(path))
+
+
+def session_of(content: bytes, *, threads: int = 1, name: str = "model") -> onnxruntime.InferenceSession:
+    """Turn the bytes of an ONNX graph into something that predicts.
+
+    :raises ArtefactError: if ONNX Runtime refuses them.
+    """
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = threads
+    options.inter_op_num_threads = 1
+    options.log_severity_level = 3
+    try:
+        return onnxruntime.InferenceSession(content, sess_options=options, providers=["CPUExecutionProvider"])
+    except Exception as error:  # ONNX Runtime's errors have no common class of their own.
+        raise ArtefactError(f"{name}: ONNX Runtime refuses it ({error}). Train the model again.") from error
+
+
+def predict(
+    session: onnxruntime.InferenceSession, columns: Mapping[str, Sequence[Any] | npt.NDArray[Any]], features: Features
+) -> npt.NDArray[np.float32]:
+    """Return one probability per row of the raw columns."""
+    inputs = model_inputs(columns, features)
+    probabilities: npt.NDArray[np.float32] = session.run([OUTPUT], inputs)[0]
+    return probabilities

@@ -1,0 +1,163 @@
+"""This file is the cleaning job: `python -m include.cleaning.job SPEC`, which `spark-submit` can run as well."""
+
+import csv
+import json
+import logging
+import shutil
+import sys
+from collections import Counter
+from dataclasses import dataclass
+from pathlib import Path
+from uuid import uuid4
+
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+from pyspark.sql import DataFrame, SparkSession
+from pyspark.sql import functions as F
+from pyspark.sql import types as T
+
+from include.atomic import write_text
+from include.cleaning import rules
+from include.cleaning.session import spark_session
+from include.config import Deduplicate, Pipeline, load_pipeline, load_settings
+from include.errors import BadDeliveryError
+from include.ingestion.files import MALFORMED, SOURCE_DAY, SOURCE_FILE, SOURCE_ROW, read_delivery
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class CleaningSpec:
+    """One attempt at cleaning a run's deliveries; the folder is new for every attempt."""
+
+    pipeline: str
+    landed_uri: str
+    run_key: str
+    folder: str
+
+
+def clean(pipeline: Pipeline, landed_uri: str, run_key: str) -> str:
+    """Clean all days of a run in one Spark job and return the path of its `staged.json`.
+
+    Published files stay where they were staged, so every attempt writes into a folder of its own.
+    """
+    folder = load_settings().lake / pipeline.name / "staged" / f"{run_key}-{uuid4().hex[:8]}"
+    return run(CleaningSpec(pipeline.name, landed_uri, run_key, str(folder)))
+
+
+def run(spec: CleaningSpec) -> str:
+    """Do what a specification says and return the path of `staged.json`."""
+    pipeline = load_pipeline(spec.pipeline)
+    days: dict[str, dict[str, str]] = json.loads(Path(spec.landed_uri).read_text())["days"]
+    quarantine = load_settings().lake / pipeline.name / "quarantine" / f"run={spec.run_key}"
+    shutil.rmtree(quarantine, ignore_errors=True)
+    with spark_session() as spark:
+        events = _landed(spark, [files["events"] for files in days.values()], list(pipeline.cleaning.columns))
+        labels = _landed(spark, [files["labels"] for files in days.values()], list(pipeline.cleaning.labels))
+        checked_labels = check_labels(labels, pipeline)
+        checked = check_events(spark, events, pipeline, checked_labels)
+        _write(_by_day(rules.clean_rows(checked, rules.columns_of(pipeline)), pipeline), Path(spec.folder) / "data", "_p")
+        bad = rules.quarantined_rows(checked, "events").union(rules.quarantined_rows(checked_labels, "labels"))
+        _write(bad.repartition("day").sortWithinPartitions("day", SOURCE_FILE, SOURCE_ROW), quarantine, "day")
+    return _summarise(spec, list(days), quarantine)
+
+
+def check_events(spark: SparkSession, events: DataFrame, pipeline: Pipeline, labels: DataFrame | None) -> DataFrame:
+    """Apply the YAML's rules to events in their order and return all rows, each with the rules it broke."""
+    cleaning = pipeline.cleaning
+    rows = rules.cast_columns(events, cleaning.columns)
+    rows = rules.mark_missing(rows, pipeline.key)
+    rows = rules.mark_missing(rows, pipeline.date)
+    rows = rules.mark_wrong_day(rows, pipeline.date)
+    rows = rules.mark_duplicates(rows, cleaning.deduplicate)
+    for join in cleaning.joins:
+        rows = rules.join_reference(rows, read_reference(spark, pipeline, join.reference), join)
+    outcomes = {name: kind for name, kind in cleaning.labels.items() if name not in cleaning.columns}
+    if labels is None:
+        rows = rows.withColumns({name: F.lit(None).cast(kind) for name, kind in outcomes.items()})
+    else:
+        rows = rules.join_labels(rows, labels, pipeline.key, list(outcomes))
+    rows = rules.derive(rows, cleaning.derive)
+    rows = rules.fill(rows, cleaning.fill)
+    return rules.mark_rules(rows, cleaning.rules)
+
+
+def check_labels(labels: DataFrame, pipeline: Pipeline) -> DataFrame:
+    """Return all label rows, each with the rules it broke; of several for one key the last delivered stays."""
+    rows = rules.cast_columns(labels, pipeline.cleaning.labels)
+    rows = rules.mark_missing(rows, pipeline.key)
+    return rules.mark_duplicates(rows, Deduplicate(by=[pipeline.key], order=[f"{SOURCE_ROW} desc"]))
+
+
+def feature_rows(pipeline: Pipeline, events_files: dict[str, str]) -> pa.Table:
+    """Return key, date (text) and features of the days' good events, made by the same rules as the clean table's.
+
+    For those who ask the endpoint: labels are not known, so expressions over them are null.
+    """
+    columns = list(pipeline.cleaning.columns)
+    tables = [read_delivery(Path(path), day, columns) for day, path in events_files.items()]
+    wanted = [SOURCE_DAY, SOURCE_FILE, SOURCE_ROW, MALFORMED, *columns]
+    with spark_session() as spark:
+        events = spark.createDataFrame(pa.concat_tables([table.select(wanted) for table in tables]))
+        checked = check_events(spark, events, pipeline, None)
+        names = [name for name in pipeline.training.features.names if name not in {pipeline.key, pipeline.date}]
+        good = rules.clean_rows(checked, [pipeline.key, pipeline.date, *names])
+        return good.withColumn(pipeline.date, F.col(pipeline.date).cast("string")).sort(pipeline.date, pipeline.key).toArrow()
+
+
+def read_reference(spark: SparkSession, pipeline: Pipeline, name: str) -> DataFrame:
+    """Open a reference table with every column as text.
+
+    :raises BadDeliveryError: if there is no such file.
+    """
+    path = load_settings().data / pipeline.source.references[name]
+    if not path.is_file():
+        raise BadDeliveryError(f"{path}: the reference table '{name}' of {pipeline.name} is not there. Deliver it.")
+    with path.open(newline="", encoding="utf-8-sig") as file:
+        header = next(csv.reader(file), [])
+    schema = T.StructType([T.StructField(column, T.StringType()) for column in header])  # saves Spark a look of its own
+    return spark.read.csv(str(path), schema=schema, header=True, quote='"', escape='"', multiLine=False)
+
+
+def _landed(spark: SparkSession, paths: list[str], columns: list[str]) -> DataFrame:
+    texts = [T.StructField(name, T.StringType()) for name in (SOURCE_DAY, SOURCE_FILE, MALFORMED, *columns)]
+    schema = T.StructType([*texts, T.StructField(SOURCE_ROW, T.LongType())])
+    return spark.read.schema(schema).parquet(*paths)
+
+
+def _by_day(rows: DataFrame, pipeline: Pipeline) -> DataFrame:
+    """Bring each day together and in a fixed order, with a copy of the date that `partitionBy` may take away."""
+    copied = rows.withColumn("_p", F.col(pipeline.date).cast("string"))
+    return copied.repartition("_p").sortWithinPartitions("_p", pipeline.key)
+
+
+def _write(rows: DataFrame, folder: Path, by: str) -> None:
+    writer = rows.write.mode("overwrite").partitionBy(by).option("compression", "zstd")
+    writer.option("mapreduce.fileoutputcommitter.marksuccessfuljobs", "false").parquet(str(folder))
+
+
+def _summarise(spec: CleaningSpec, days: list[str], quarantine: Path) -> str:
+    """Count from the written files, where it costs no Spark job, and write `staged.json`."""
+    staged, broken = {}, Counter[str]()
+    for day in days:
+        files = sorted((Path(spec.folder) / "data" / f"_p={day}").glob("*.parquet"))
+        bad = [pq.read_table(path, columns=["rules"]) for path in sorted((quarantine / f"day={day}").glob("*.parquet"))]
+        for table in bad:
+            counts = pc.value_counts(pc.list_flatten(table["rules"].combine_chunks()))
+            broken.update({item["values"]: item["counts"] for item in counts.to_pylist()})
+        staged[day] = {
+            "rows": sum(pq.read_metadata(path).num_rows for path in files),
+            "quarantined": sum(len(table) for table in bad),
+            "files": [str(path) for path in files],
+        }
+    index = Path(spec.folder) / "staged.json"
+    write_text(index, json.dumps({"folder": spec.folder, "days": staged, "rules": dict(broken.most_common())}, indent=1))
+    rows, quarantined = (sum(day[key] for day in staged.values()) for key in ("rows", "quarantined"))
+    log.info("Cleaned %s days: %s rows staged, %s quarantined %s: %s", len(days), rows, quarantined, dict(broken), index)
+    return str(index)
+
+
+if __name__ == "__main__":
+    logging.basicConfig(level=logging.INFO)
+    run(CleaningSpec(**json.loads(Path(sys.argv[1]).read_text())))

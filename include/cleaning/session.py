@@ -1,0 +1,68 @@
+"""This file opens a Spark session: on the warm Spark Connect server, or in this process where none answers."""
+
+import logging
+import os
+import socket
+from collections.abc import Iterator
+from contextlib import contextmanager
+from urllib.parse import urlsplit
+
+from pyspark.sql import SparkSession
+
+from include.config import load_settings
+
+log = logging.getLogger(__name__)
+
+OPTIONS = {
+    "spark.sql.session.timeZone": "UTC",
+    "spark.sql.parquet.outputTimestampType": "TIMESTAMP_MICROS",
+    # What an expression of the YAML cannot compute for one row is null in that row, not the end of the job.
+    "spark.sql.ansi.enabled": "false",
+    "spark.sql.shuffle.partitions": "4",
+    # Up to so many files are listed by the driver: a job of their own takes longer on a local disk.
+    "spark.sql.sources.parallelPartitionDiscovery.threshold": "10000",
+}
+
+
+@contextmanager
+def spark_session() -> Iterator[SparkSession]:
+    """Give a session on `SPARK_REMOTE` and release it afterwards, or one in this process, which is kept."""
+    remote = load_settings().spark_remote
+    if remote and _answers(remote):
+        spark = _configured(SparkSession.builder.remote(remote)).create()
+        try:
+            yield spark
+        finally:
+            spark.stop()
+        return
+    log.warning("No Spark Connect server answers at %s: starting Spark in this process (slower)", remote)
+    yield local_session()
+
+
+def local_session() -> SparkSession:
+    """Return this process's own session; under `spark-submit` the master is the one given there."""
+    submitted = "PYSPARK_GATEWAY_PORT" in os.environ
+    remote = os.environ.pop("SPARK_REMOTE", None)  # pyspark refuses a master while this variable is set
+    try:
+        builder = SparkSession.builder if submitted else SparkSession.builder.master("local[*]")
+        builder = builder.config("spark.ui.enabled", "false").config("spark.driver.bindAddress", "127.0.0.1")
+        return _configured(builder).getOrCreate()
+    finally:
+        if remote is not None:
+            os.environ["SPARK_REMOTE"] = remote
+
+
+def _configured(builder: SparkSession.Builder) -> SparkSession.Builder:
+    for name, value in OPTIONS.items():
+        builder = builder.config(name, value)
+    return builder
+
+
+def _answers(remote: str) -> bool:
+    """Look before connecting: the Spark client itself would retry for minutes."""
+    address = urlsplit(remote.split(";")[0])
+    try:
+        with socket.create_connection((address.hostname or "", address.port or 15002), timeout=2):
+            return True
+    except OSError:
+        return False

@@ -1,0 +1,79 @@
+"""This file is the command `evergreen`."""
+
+import json
+import sys
+from typing import Annotated
+
+import typer
+from rich.console import Console
+from rich.table import Table
+
+from include.config import load_pipeline, load_pipelines, pipeline_schema
+from include.errors import ConfigError, StackError
+
+app = typer.Typer(help="Evergreen keeps machine-learning models fresh.", no_args_is_help=True, add_completion=False)
+console = Console()
+
+
+@app.command()
+def status(pipeline: Annotated[str | None, typer.Argument(help="One pipeline; all, if not given.")] = None) -> None:
+    """Show every pipeline's champion, newest days, open requests and what the governor last said."""
+    from include.status import status_view
+
+    console.print(status_view([load_pipeline(pipeline)] if pipeline else load_pipelines()))
+
+
+@app.command()
+def schema() -> None:
+    """Print the JSON schema of a pipeline's YAML, for editors."""
+    sys.stdout.write(json.dumps(pipeline_schema(), indent=2) + "\n")
+
+
+@app.command()
+def up() -> None:
+    """Start Airflow, the endpoint, MLflow and Spark on this machine, and leave them running."""
+    from include.stack import Stack
+
+    stack = Stack()
+    with console.status("Starting …") as shown:
+        stack.start(lambda name: shown.update(f"Starting: {name} …"), detached=True)
+    table = Table(box=None, show_header=False)
+    for name, url in stack.urls.items():
+        table.add_row(f"[bold]{name}[/]", url, f"user admin, password {stack.password}" if name == "airflow" else "")
+    console.print(table)
+    console.print("`make down` stops them; their logs are in", stack.data / "logs")
+
+
+@app.command()
+def down() -> None:
+    """Stop what `up` started."""
+    from include.stack import Stack
+
+    stack = Stack()
+    if not stack.is_up():
+        console.print("Nothing is running.")
+        return
+    with console.status("Stopping …"):
+        stack.stop()
+    console.print("Stopped.")
+
+
+@app.command()
+def demo() -> None:
+    """Watch a real model go stale and be replaced by itself."""
+    from include.demo.run import run_demo
+
+    raise typer.Exit(run_demo(console))
+
+
+def main() -> None:
+    """Run the command line; an error the user can mend is a sentence, not a traceback."""
+    try:
+        app()
+    except (ConfigError, StackError) as error:
+        console.print(f"[red]✘[/] {error}", soft_wrap=True)
+        raise SystemExit(1) from error
+
+
+if __name__ == "__main__":
+    main()

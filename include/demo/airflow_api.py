@@ -1,0 +1,107 @@
+"""This file talks to Airflow as its UI does: over the public REST API."""
+
+import time
+from collections.abc import Callable
+from typing import Any
+
+import httpx
+
+from include.errors import StackError
+
+FINISHED = {"success", "failed"}
+
+
+class Airflow:
+    """A person at the Airflow UI, by REST.
+
+    :param url: base URL of the API server.
+    :param password: password of user `admin`.
+    """
+
+    def __init__(self, url: str, password: str) -> None:
+        answer = httpx.post(f"{url}/auth/token", json={"username": "admin", "password": password}, timeout=30)
+        token = answer.raise_for_status().json()["access_token"]
+        self._http = httpx.Client(
+            base_url=f"{url}/api/v2", headers={"Authorization": f"Bearer {token}"}, timeout=60, trust_env=False
+        )
+
+    def wait_for_dags(self, dag_ids: set[str], timeout: float = 120) -> None:
+        """Wait until Airflow has parsed these DAGs."""
+
+        def missing() -> set[str]:
+            return dag_ids - {dag["dag_id"] for dag in self._get("/dags", limit=1000)["dags"]}
+
+        wait_until(lambda: not missing(), timeout, lambda: f"Airflow has not parsed {missing()}: {self.import_errors()}")
+
+    def import_errors(self) -> list[str]:
+        """Return what keeps DAG files from being parsed."""
+        return [error["stack_trace"] for error in self._get("/importErrors")["import_errors"]]
+
+    def unpause(self, dag_id: str) -> None:
+        """Switch a DAG on."""
+        self._http.patch(f"/dags/{dag_id}", json={"is_paused": False}).raise_for_status()
+
+    def trigger(self, dag_id: str, **conf: Any) -> str:
+        """Start a run by hand with values of the trigger form, and return its id."""
+        answer = self._http.post(f"/dags/{dag_id}/dagRuns", json={"logical_date": None, "conf": conf})
+        return str(answer.raise_for_status().json()["dag_run_id"])
+
+    def wait_for_run(self, dag_id: str, run_id: str, timeout: float = 300) -> str:
+        """Wait until a run has ended, and return its state."""
+        state = ""
+
+        def ended() -> bool:
+            nonlocal state
+            state = self._get(f"/dags/{dag_id}/dagRuns/{run_id}")["state"]
+            return state in FINISHED
+
+        wait_until(ended, timeout, lambda: f"{dag_id} {run_id} is still {state}")
+        return state
+
+    def wait_for_partition(self, dag_id: str, day: str, timeout: float = 300) -> str:
+        """Wait until the scheduled run of a partition has ended, and return its state."""
+        runs: list[dict[str, Any]] = []
+
+        def ended() -> bool:
+            nonlocal runs
+            runs = [
+                run
+                for run in self._get(f"/dags/{dag_id}/dagRuns", run_type="scheduled", limit=100)["dag_runs"]
+                if run["partition_key"] == day
+            ]
+            return bool(runs) and runs[0]["state"] in FINISHED
+
+        wait_until(ended, timeout, lambda: f"{dag_id} has not ended for {day}: {runs}")
+        return str(runs[0]["state"])
+
+    def runs(self) -> list[dict[str, Any]]:
+        """Return all runs of all DAGs."""
+        return self._pages("/dags/~/dagRuns", "dag_runs")
+
+    def task_instances(self) -> list[dict[str, Any]]:
+        """Return all task instances of all runs."""
+        return self._pages("/dags/~/dagRuns/~/taskInstances", "task_instances")
+
+    def _pages(self, path: str, key: str) -> list[dict[str, Any]]:
+        rows: list[dict[str, Any]] = []
+        while True:
+            page = self._get(path, limit=100, offset=len(rows))
+            rows += page[key]
+            if len(rows) >= page["total_entries"] or not page[key]:
+                return rows
+
+    def _get(self, path: str, **query: Any) -> dict[str, Any]:
+        answer: dict[str, Any] = self._http.get(path, params=query).raise_for_status().json()
+        return answer
+
+
+def wait_until(is_so: Callable[[], bool], timeout: float, explain: Callable[[], str]) -> None:
+    """Look every fifth of a second until something is so.
+
+    :raises StackError: with the explanation, after `timeout` seconds.
+    """
+    deadline = time.monotonic() + timeout
+    while not is_so():
+        if time.monotonic() > deadline:
+            raise StackError(f"After {timeout:.0f} s: {explain()}")
+        time.sleep(0.2)

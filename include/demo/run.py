@@ -1,0 +1,70 @@
+"""This file starts the services, tells the story, writes the summary, and stops the services."""
+
+import json
+import os
+import signal
+import time
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+
+from include.atomic import write_text
+from include.config import load_settings
+from include.demo.airflow_api import Airflow
+from include.demo.memory import PeakMemory
+from include.demo.story import Story
+from include.demo.summary import broken_promises, summarise, summary_table
+from include.errors import StackError
+from include.stack import Stack, running
+
+KEPT_BESIDE = "before-"
+
+
+def run_demo(console: Console) -> int:
+    """Run the demo from beginning to end and return the exit code: 0 only if the loop closed."""
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # `kill` tidies up as Ctrl-C does
+    began = time.monotonic()
+    data = load_settings().data
+    try:
+        with PeakMemory() as memory:
+            summary = _live(data, console, began)
+    except KeyboardInterrupt:
+        console.print("[yellow]Interrupted[/]: the services are stopped, nothing is left running.")
+        return 130
+    summary |= {"wall_seconds": round(time.monotonic() - began, 1), "peak_pss_mb": round(memory.megabytes)}
+    broken = broken_promises(summary)
+    summary["loop_closed"] = not broken
+    write_text(data / "demo" / "summary.json", json.dumps(summary, indent=2) + "\n")
+    console.print(summary_table(summary))
+    console.print(f"Written to {data / 'demo' / 'summary.json'}.")
+    console.print("To look around in Airflow, MLflow and the reports: [bold]make up[/].")
+    for promise in broken:
+        console.print(f"[red]✘[/] {promise}")
+    return 1 if broken else 0
+
+
+def _live(data: Path, console: Console, began: float) -> dict[str, Any]:
+    if Stack().is_up():
+        raise StackError("Evergreen's services are running, and the demo wants to start its own: `make down` first.")
+    _set_aside(data, console)
+    stack = Stack()
+    os.environ.update(stack.environment)  # this process asks the same ledger, endpoint and Spark as the tasks do
+    with running(stack, console):
+        console.print(f"[green]✔[/] [bold]Services started[/]  in {time.monotonic() - began:.0f} s")
+        story = Story(Airflow(stack.urls["airflow"], stack.password), console)
+        story.tell()
+        return summarise(story)
+
+
+def _set_aside(data: Path, console: Console) -> None:
+    """Move what earlier runs have left out of the way: the demo begins with nothing, and deletes nothing."""
+    left = [path for path in data.glob("*") if not path.name.startswith(KEPT_BESIDE)]
+    if not left:
+        return
+    aside = data / f"{KEPT_BESIDE}{datetime.now(UTC):%Y%m%dT%H%M%S}"
+    aside.mkdir(parents=True)
+    for path in left:
+        path.rename(aside / path.name)
+    console.print(f"What was in {data} is now in {aside}; `make clean` removes both.")

@@ -1,0 +1,167 @@
+"""This file reads, from ledger, lake and Airflow, what happened in the demo, and says whether the loop closed."""
+
+from typing import Any
+
+import numpy as np
+from rich.table import Table
+
+from include import artefact, lake
+from include.demo.story import BROKEN_NIGHT, Story
+from include.evaluation import paired_interval
+from include.ledger import Release, Window, nights, open_ledger, releases, requests
+from include.ledger.tables import Request
+
+
+def summarise(story: Story) -> dict[str, Any]:
+    """Return the numbers of the story just told; wall time and memory are added by the caller."""
+    name = story.pipeline.name
+    with open_ledger() as session:
+        served = [row for row in reversed(releases.releases_of(session, name)) if row.serving_at]
+        windows = nights.windows_of(session, name)
+        days = nights.partitions_of(session, name)
+        asked = {release.version: session.get(Request, release.request_id) for release in served}
+    summary: dict[str, Any] = {
+        "first_model": _first_model(served[0]),
+        "traffic": {
+            "sent": story.traffic.sent,
+            "failed": len(story.traffic.failures),
+            "flights": sum(story.traffic.answers_by_version.values()),
+            "failures": story.traffic.failures[:5],
+        },
+        "partitions": {
+            "published": sum(row.status == "published" for row in days),
+            "refused": story.refused,
+            "redelivered": sum(row.redeliveries > 0 for row in days),
+        },
+        "rows_quarantined": sum(row.quarantined for row in days),
+        "airflow": _airflow(story),
+    }
+    if len(served) > 1 and (request := asked[served[1].version]):
+        summary["drift"] = _drift(windows, request)
+        summary["retrain"] = _retrain(request, served[1])
+        summary["second_model"] = _second_model(story, served[0], served[1], windows)
+    return summary
+
+
+def broken_promises(summary: dict[str, Any]) -> list[str]:
+    """Return what did not happen as it should have; empty if the loop closed."""
+    airflow, partitions = summary["airflow"], summary["partitions"]
+    promises = {
+        "No retraining put a second model behind the endpoint.": "second_model" in summary,
+        f"{summary['traffic']['failed']} requests failed: {summary['traffic']['failures']}": not summary["traffic"]["failed"],
+        f"Tasks failed that should not have: {airflow['unexpected']}": not airflow["unexpected"],
+        "The broken delivery was not refused and its correction accepted.": partitions["refused"] > 0
+        and partitions["redelivered"] > 0,
+        "No row of the dirty delivery was quarantined.": summary["rows_quarantined"] > 0,
+    }
+    return [sentence for sentence, kept in promises.items() if not kept]
+
+
+def summary_table(summary: dict[str, Any]) -> Table:
+    """Return what a person wants to know of it."""
+    table = Table(title="What happened", show_header=False, title_justify="left")
+    first = summary["first_model"]
+    table.add_row("first model", f"v{first['version']}, AUC {first['auc']:.3f} held out, {first['train_rows']:,} flights")
+    if second := summary.get("second_model"):
+        drift, retrain, interval = summary["drift"], summary["retrain"], second["gain_interval"]
+        table.add_row("went stale", f"night of {drift['partition']}: {retrain['reason']}")
+        table.add_row(
+            "retrained", f"by {retrain['triggered_by']}; {retrain['seconds_request_to_serving']} s from request to serving"
+        )
+        table.add_row(
+            "second model",
+            f"v{second['version']}, AUC {second['auc_new_on_following_days']:.3f} on the {second['days']} days that followed; "
+            f"v{first['version']} would have had {second['auc_old_on_same_days']:.3f} "
+            f"(gain's 90% interval over days: {interval[0]:+.3f} to {interval[1]:+.3f})",
+        )
+    traffic, partitions, airflow = summary["traffic"], summary["partitions"], summary["airflow"]
+    table.add_row("traffic", f"{traffic['sent']:,} requests, {traffic['flights']:,} flights, {traffic['failed']} failed")
+    table.add_row(
+        "partitions",
+        f"{partitions['published']} published, {partitions['refused']} refused, {partitions['redelivered']} redelivered; "
+        f"{summary['rows_quarantined']} rows quarantined",
+    )
+    table.add_row(
+        "Airflow",
+        f"{airflow['dag_runs']} runs, {airflow['task_instances']} tasks, {airflow['failed']} failed "
+        f"({airflow['failed'] - len(airflow['unexpected'])} on purpose: the refused delivery)",
+    )
+    table.add_row("this machine", f"{summary['wall_seconds']:.0f} s, peak {summary['peak_pss_mb']:,} MB")
+    return table
+
+
+def _first_model(release: Release) -> dict[str, Any]:
+    manifest = artefact.read_manifest(release.model_uri)
+    return {
+        "version": release.version,
+        "auc": round(release.metrics["auc"], 4),
+        "log_loss": round(release.metrics["log_loss"], 4),
+        "train_rows": manifest["train_rows"],
+    }
+
+
+def _drift(windows: Any, request: Request) -> dict[str, Any]:
+    window: Window = next(row for row in windows if row.day == request.detail["day"])
+    return {
+        "partition": window.day,
+        "drifted_share": window.drifted_share,
+        "drifted_columns": window.measures["drifted_columns"],
+        "auc": round(window.measures["metrics"]["auc"], 4),
+        "log_loss": round(window.measures["metrics"]["log_loss"], 4),
+    }
+
+
+def _retrain(request: Request, release: Release) -> dict[str, Any]:
+    waited = release.serving_at - request.at if release.serving_at else None
+    return {
+        "request_id": request.id,
+        "reason": request.reason,
+        "triggered_by": request.triggered_by,
+        "seconds_request_to_serving": round(waited.total_seconds(), 1) if waited else None,
+        "gate": release.note,
+    }
+
+
+def _second_model(story: Story, old: Release, new: Release, windows: Any) -> dict[str, Any]:
+    following = sorted({row.day for row in windows if row.version == new.version and row.day > new.trained_until})
+    pipeline = story.pipeline
+    columns = [pipeline.key, pipeline.date, pipeline.training.target, *pipeline.training.features.names]
+    rows = lake.read_clean(pipeline.name, following[0], following[-1], columns)
+    rows = rows.filter(rows[pipeline.training.target].is_valid())
+    labels = rows[pipeline.training.target].to_numpy(zero_copy_only=False).astype(float)
+    days = np.asarray([str(day) for day in rows[pipeline.date].to_pylist()])
+    scores = {release.version: _score(release, rows) for release in (old, new)}
+    gain = paired_interval("auc", labels, scores[new.version], scores[old.version], days)
+    return {
+        "version": new.version,
+        "auc": round(new.metrics["auc"], 4),
+        "auc_new_on_following_days": round(gain.new, 4),
+        "auc_old_on_same_days": round(gain.old, 4),
+        "gain_interval": [round(gain.low, 4), round(gain.high, 4)],
+        "days": len(following),
+        "rows": rows.num_rows,
+    }
+
+
+def _score(release: Release, rows: Any) -> Any:
+    manifest = artefact.read_manifest(release.model_uri)
+    features = artefact.features_of(manifest)
+    session = artefact.load_session(release.model_uri, release.sha256)
+    columns = {name: rows[name].to_numpy(zero_copy_only=False) for name in features.names}
+    return artefact.predict(session, columns, features)
+
+
+def _airflow(story: Story) -> dict[str, Any]:
+    runs, tasks = story.airflow.runs(), story.airflow.task_instances()
+    failed = [task for task in tasks if task["state"] == "failed"]
+    broken = {run["dag_run_id"] for run in runs if run["partition_key"] == BROKEN_NIGHT and run["run_type"] == "scheduled"}
+    return {
+        "dag_runs": len(runs),
+        "task_instances": len(tasks),
+        "failed": len(failed),
+        "unexpected": [
+            f"{task['dag_id']}.{task['task_id']}"
+            for task in failed
+            if not (task["task_id"] == "refuse" and task["dag_run_id"] in broken)
+        ],
+    }

@@ -1,0 +1,241 @@
+"""This file puts a release behind the endpoint, or the one before it back: by fence, acknowledged or undone."""
+
+import logging
+import time
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import httpx
+import numpy as np
+import pyarrow.parquet as pq
+
+from include.artefact import HOLDOUT, features_of, load_session, predict, read_manifest
+from include.config import Settings, load_settings
+from include.errors import ArtefactError, EndpointError, StaleReleaseError
+from include.ledger import Release, open_ledger, releases
+from include.serving.state import State, declare, read_state, withdraw
+
+log = logging.getLogger(__name__)
+
+TOLERANCE = 1e-6
+VERIFIED_ROWS = 5_000
+POLL_SECONDS = 0.1
+# A rollback may bring back what served before; "promoting" stands for one that was killed half-way.
+_REINSTATED_FROM = ("retired", "rolled_back", "promoting")
+
+
+def approved_release(pipeline_name: str, version: int | None = None) -> str:
+    """Return the id of the newest approved release, or of the version asked for.
+
+    :raises StaleReleaseError: if there is none.
+    """
+    with open_ledger() as session:
+        if version is not None:
+            return releases.get_release(session, f"{pipeline_name}.v{version}").id
+        approved = releases.releases_of(session, pipeline_name, "approved", "promoting")
+    if not approved:
+        raise StaleReleaseError(f"No release of '{pipeline_name}' is approved: train a model first.")
+    return approved[0].id
+
+
+def verify(release_id: str) -> None:
+    """Load a release's model and compare its answers on held-out rows with those recorded in training.
+
+    :raises ArtefactError: if the file was altered, or an answer differs by more than one millionth.
+    """
+    with open_ledger() as session:
+        release = releases.get_release(session, release_id)
+    features = features_of(read_manifest(release.model_uri))
+    model = load_session(release.model_uri, release.sha256)
+    path = Path(release.model_uri) / HOLDOUT
+    try:
+        rows = next(pq.ParquetFile(path).iter_batches(VERIFIED_ROWS, columns=[*features.names, "prediction"]))
+    except (OSError, StopIteration) as error:
+        raise ArtefactError(f"{path}: no recorded predictions to compare with ({error!r}). Train again.") from error
+    found = predict(model, {name: rows.column(name).to_pylist() for name in features.names}, features)
+    recorded = rows.column("prediction").to_numpy(zero_copy_only=False)
+    # A NaN on either side is a difference, too.
+    wrong = ~(np.abs(found.astype(np.float64) - recorded) <= TOLERANCE)
+    if wrong.any():
+        row = int(np.argmax(wrong))
+        raise ArtefactError(
+            f"{path}: {int(wrong.sum())} of {len(found)} predictions differ from the recorded ones by more than "
+            f"{TOLERANCE}; row {row}: recorded {recorded[row]:.8f}, found {found[row]:.8f}. Train the model again."
+        )
+    log.info("%s reproduces %s recorded predictions.", release_id, len(found))
+
+
+def promote(release_id: str, *, timeout_seconds: float = 30.0) -> None:
+    """Make an approved release the champion, once the endpoint says that it serves it.
+
+    May be repeated after a kill; a release that is the champion already is only reconciled.
+
+    :raises StaleReleaseError: if the champion is no longer the one the gate compared with.
+    :raises EndpointError: if the endpoint does not acknowledge in time; the champion before is put back.
+    """
+    settings = load_settings()
+    try:
+        with open_ledger(settings.ledger_url) as session:
+            is_done = releases.get_release(session, release_id).status == "champion"
+            fence = None if is_done else releases.begin_promotion(session, release_id)
+            release = releases.get_release(session, release_id)
+    except StaleReleaseError as error:
+        with open_ledger(settings.ledger_url) as session:  # else it would be taken up again and again
+            releases.give_up_promotion(session, release_id, note=str(error))
+        raise
+    if fence is None:
+        reconcile(release.pipeline)
+        return
+    _put_forward(settings, release, fence, timeout_seconds=timeout_seconds)
+
+
+def rollback(pipeline_name: str, reason: str, to_version: int | None = None, *, timeout_seconds: float = 30.0) -> str:
+    """Put the previous champion (or the given version) back, and return its release's id.
+
+    With a version given it may be repeated without harm. It overtakes a promotion that is under way.
+
+    :raises StaleReleaseError: if there is no such release that has served before.
+    :raises EndpointError: if the endpoint does not acknowledge in time; the champion stays.
+    """
+    settings = load_settings()
+    with open_ledger(settings.ledger_url) as session:
+        champion = releases.champion_of(session, pipeline_name)
+        target = choose_target(champion, releases.releases_of(session, pipeline_name), to_version)
+        is_done = champion is not None and target.id == champion.id
+        fence = None if is_done else releases.begin_promotion(session, target.id, again_from=_REINSTATED_FROM)
+        target = releases.get_release(session, target.id)
+    if fence is None:
+        reconcile(pipeline_name)
+    else:
+        _put_forward(settings, target, fence, rolled_back_because=reason, timeout_seconds=timeout_seconds)
+    return target.id
+
+
+def reconcile(pipeline_name: str) -> None:
+    """Make the endpoint's declared state and the registry's alias say what the ledger says."""
+    settings = load_settings()
+    with open_ledger(settings.ledger_url) as session:
+        champion = releases.champion_of(session, pipeline_name)
+        if champion is None or releases.releases_of(session, pipeline_name, "promoting"):
+            return  # nothing to say, or a promotion is about to change it
+        if not is_declared(_declared(settings, pipeline_name), champion):
+            log.warning("%s: the declared state is not %s; it is written again.", pipeline_name, champion.id)
+            _declare_champion(settings, champion, releases.renew_fence(session, champion.id))
+    _point_alias(champion)
+
+
+def choose_target(champion: Release | None, known: Sequence[Release], to_version: int | None) -> Release:
+    """Return the release a rollback goes to: the version asked for, one half-way back already, or the last to serve.
+
+    :raises StaleReleaseError: if there is none.
+    """
+    # What has served and is not newer than the champion can be gone back to; a "promoting" newer one is a deploy.
+    served = [release for release in known if release.serving_at is not None]
+    if to_version is not None:
+        fitting = [release for release in served if release.version == to_version]
+    else:
+        fitting = [release for release in served if release.status == "promoting"] or [
+            release for release in served if release.status == "retired"
+        ]
+    if not fitting:
+        raise StaleReleaseError(
+            f"Nothing to roll back to: wanted {'the one before' if to_version is None else f'version {to_version}'}, "
+            f"the champion is {champion.id if champion else 'none'}, versions that have served: "
+            f"{[release.version for release in served]}."
+        )
+    return max(fitting, key=lambda release: str(release.serving_at))
+
+
+def is_declared(state: State | None, champion: Release) -> bool:
+    """Return whether a declared state is the champion's."""
+    wanted = (champion.version, champion.model_uri, champion.sha256)
+    return state is not None and (state.version, state.model_uri, state.sha256) == wanted
+
+
+def has_acknowledged(answer: Mapping[str, Any], state: State) -> bool:
+    """Return whether the endpoint's `/ping` says that it serves this very state."""
+    loaded = answer.get("pipelines", {}).get(state.pipeline)
+    return bool(loaded == {"version": state.version, "generation": state.generation})
+
+
+def _put_forward(
+    settings: Settings, release: Release, fence: int, *, timeout_seconds: float, rolled_back_because: str | None = None
+) -> None:
+    state = _state_of(release, fence)
+    declare(settings, state)
+    why = _wait_until_acknowledged(settings.endpoint_url, state, timeout_seconds)
+    if why is not None:
+        _undo(settings, release, fence, why=why, becomes="failed" if rolled_back_because is None else "retired")
+        raise EndpointError(
+            f"The endpoint at {settings.endpoint_url} did not acknowledge {release.id} (generation {fence}) within "
+            f"{timeout_seconds:g} s: {why}. The champion before stays. Look at the endpoint's log, then deploy again."
+        )
+    with open_ledger(settings.ledger_url) as session:
+        before = releases.champion_of(session, release.pipeline)
+        becomes = "retired" if rolled_back_because is None else "rolled_back"
+        releases.finish_promotion(session, release.id, fence, predecessor_becomes=becomes)
+        if before and rolled_back_because is not None:
+            releases.get_release(session, before.id).note = rolled_back_because
+    log.info("%s is the champion (generation %s).", release.id, fence)
+    _point_alias(release)
+
+
+def _undo(settings: Settings, release: Release, fence: int, *, why: str, becomes: str) -> None:
+    with open_ledger(settings.ledger_url) as session:
+        if releases.get_release(session, release.id).fence != fence:
+            return  # overtaken by a newer attempt, whose state it is now
+        note = f"The endpoint did not acknowledge it: {why}"
+        releases.give_up_promotion(session, release.id, note=note, becomes=becomes)
+        champion = releases.champion_of(session, release.pipeline)
+        if champion:
+            _declare_champion(settings, champion, releases.renew_fence(session, champion.id))
+        else:
+            withdraw(settings, release.pipeline, fence)
+
+
+def _wait_until_acknowledged(url: str, state: State, timeout_seconds: float) -> str | None:
+    # Returns what was last heard, if that is not an acknowledgement.
+    until = time.monotonic() + timeout_seconds
+    while True:
+        try:
+            answer = httpx.get(f"{url}/ping", timeout=2).json()
+            if has_acknowledged(answer, state):
+                return None
+            heard = answer.get("errors", {}).get(state.pipeline) or f"it serves {answer.get('pipelines')}"
+        except (httpx.HTTPError, ValueError) as error:
+            heard = f"{type(error).__name__}: {error}"
+        if time.monotonic() >= until:
+            return str(heard)
+        time.sleep(POLL_SECONDS)
+
+
+def _declare_champion(settings: Settings, champion: Release, fence: int) -> None:
+    declare(settings, _state_of(champion, fence))
+
+
+def _state_of(release: Release, fence: int) -> State:
+    return State(
+        pipeline=release.pipeline,
+        generation=fence,
+        version=release.version,
+        model_uri=release.model_uri,
+        sha256=release.sha256,
+    )
+
+
+def _declared(settings: Settings, pipeline_name: str) -> State | None:
+    try:
+        return read_state(settings, pipeline_name)
+    except ValueError as error:
+        log.warning("%s: the declared state is broken: %s", pipeline_name, error)
+        return None
+
+
+def _point_alias(release: Release) -> None:
+    try:
+        from include import registry  # noqa: PLC0415  MLflow takes seconds to import and is wanted at the end only
+
+        registry.point_alias(release.pipeline, release.version)
+    except Exception:  # the alias only mirrors the ledger; `sweep` puts it right later
+        log.exception("%s: the registry's alias could not be pointed at version %s.", release.pipeline, release.version)

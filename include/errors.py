@@ -1,0 +1,51 @@
+"""The errors Evergreen raises by name: each message says what was found, where, what was expected and what to do."""
+
+
+class ConfigError(ValueError):
+    """A setting or a pipeline's YAML is not usable."""
+
+
+class DeliveryMissingError(RuntimeError):
+    """A partition's delivery is not in the landing zone (yet)."""
+
+
+class BadDeliveryError(ValueError):
+    """A delivery cannot be read as the pipeline's YAML describes it."""
+
+
+class PublishError(RuntimeError):
+    """What stands in the table after a publish is not what was staged."""
+
+
+class NotEnoughDataError(ValueError):
+    """A window holds too few labelled rows to train or judge a model."""
+
+
+class TrainingFailedError(RuntimeError):
+    """The training process ended without a model."""
+
+
+class ArtefactError(RuntimeError):
+    """A model file is missing, altered, or does not reproduce its recorded predictions."""
+
+
+class StaleReleaseError(RuntimeError):
+    """A release was compared with a champion that is no longer the champion, or is in the wrong state."""
+
+
+class EndpointError(RuntimeError):
+    """The endpoint did not acknowledge the declared state in time."""
+
+
+class StackError(RuntimeError):
+    """A local service could not be started or died."""
+
+
+class BadRequestError(ValueError):
+    """A request to the endpoint that cannot be answered: says which field of which row, and the HTTP status."""
+
+    def __init__(self, message: str, *, status: int = 422, field: str | None = None, row: int | None = None) -> None:
+        super().__init__(message)
+        self.status = status
+        self.field = field
+        self.row = row

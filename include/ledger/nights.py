@@ -1,0 +1,77 @@
+"""This file keeps what happened to each day: partitions, publications, measured windows, decisions."""
+
+from collections.abc import Iterable, Sequence
+from datetime import timedelta
+from typing import Any
+
+from sqlalchemy import select, update
+from sqlalchemy.orm import Session
+
+from include.ledger.tables import Decision, Partition, Publication, Window, now
+
+
+def record_partition(session: Session, pipeline: str, day: str, **fields: Any) -> None:
+    """Write what became of one day; another run's word on the same day replaces it and counts as a redelivery."""
+    known = session.get(Partition, (pipeline, day))
+    again = 0 if known is None else known.redeliveries + (known.run_key != fields["run_key"])
+    session.merge(Partition(pipeline=pipeline, day=day, redeliveries=again, at=now(), **fields))
+
+
+def partitions_of(session: Session, pipeline: str, *, newest: int | None = None) -> Sequence[Partition]:
+    """Return the days known, newest first."""
+    return session.scalars(
+        select(Partition).where(Partition.pipeline == pipeline).order_by(Partition.day.desc()).limit(newest)
+    ).all()
+
+
+def published_days(session: Session, pipeline: str) -> list[str]:
+    """Return all published days, oldest first."""
+    query = select(Partition.day).where(Partition.pipeline == pipeline, Partition.status == "published")
+    return list(session.scalars(query.order_by(Partition.day)))
+
+
+def announce(session: Session, publication: Publication) -> None:
+    """Enter a publication, once."""
+    if session.get(Publication, publication.id) is None:
+        session.add(publication)
+
+
+def finish_publication(session: Session, publication_id: str) -> None:
+    """Mark a publication as monitored."""
+    session.execute(update(Publication).where(Publication.id == publication_id).values(status="done"))
+
+
+def waiting_publications(session: Session, pipeline: str, *, older_than_seconds: float) -> Sequence[Publication]:
+    """Return publications that monitoring has not finished for a while, oldest first."""
+    before = now() - timedelta(seconds=older_than_seconds)
+    query = select(Publication).where(
+        Publication.pipeline == pipeline, Publication.status == "open", Publication.at <= before
+    )
+    return session.scalars(query.order_by(Publication.at)).all()
+
+
+def record_windows(session: Session, windows: Iterable[Window]) -> None:
+    """Write measured windows; a window measured again (late labels) replaces the old one."""
+    for window in windows:
+        session.merge(window)
+
+
+def windows_of(session: Session, pipeline: str, version: int | None = None) -> Sequence[Window]:
+    """Return measured windows (of one version, if given), oldest day first."""
+    query = select(Window).where(Window.pipeline == pipeline).order_by(Window.day, Window.version)
+    return session.scalars(query if version is None else query.where(Window.version == version)).all()
+
+
+def record_decision(session: Session, decision: Decision) -> Decision:
+    """Enter a decision, or return what was already decided about that publication."""
+    known = session.get(Decision, decision.publication_id)
+    if known:
+        return known
+    session.add(decision)
+    session.flush()
+    return decision
+
+
+def last_decision(session: Session, pipeline: str) -> Decision | None:
+    """Return the newest decision."""
+    return session.scalar(select(Decision).where(Decision.pipeline == pipeline).order_by(Decision.at.desc()).limit(1))

@@ -1,0 +1,133 @@
+"""This file declares the ledger's tables."""
+
+from datetime import UTC, datetime
+from typing import Any
+
+from sqlalchemy import JSON, DateTime, Index, UniqueConstraint, text
+from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
+
+
+def now() -> datetime:
+    """Return the present moment in UTC."""
+    return datetime.now(UTC)
+
+
+class Base(DeclarativeBase):
+    """The ledger's schema."""
+
+    type_annotation_map = {datetime: DateTime(timezone=True), dict[str, Any]: JSON, list[str]: JSON}
+
+
+class Partition(Base):
+    """What the newest attempt made of one day: published, or refused and why."""
+
+    __tablename__ = "partitions"
+
+    pipeline: Mapped[str] = mapped_column(primary_key=True)
+    day: Mapped[str] = mapped_column(primary_key=True)
+    status: Mapped[str]  # published | refused
+    rows: Mapped[int]
+    quarantined: Mapped[int]
+    run_key: Mapped[str]
+    report: Mapped[str]  # the validation's HTML page, relative to the lake
+    note: Mapped[str] = mapped_column(default="")
+    redeliveries: Mapped[int] = mapped_column(default=0)  # times another delivery of this day was taken
+    at: Mapped[datetime] = mapped_column(default=now, onupdate=now)
+
+
+class Publication(Base):
+    """One ingest run's published days; its id is the key of the `features` event."""
+
+    __tablename__ = "publications"
+
+    id: Mapped[str] = mapped_column(primary_key=True)
+    pipeline: Mapped[str] = mapped_column(index=True)
+    days: Mapped[list[str]]
+    rows: Mapped[int]
+    snapshot_id: Mapped[str]
+    status: Mapped[str] = mapped_column(default="open")  # open | done
+    at: Mapped[datetime] = mapped_column(default=now)
+
+
+class Window(Base):
+    """What monitoring measured on one served day, for the version that served it."""
+
+    __tablename__ = "windows"
+
+    pipeline: Mapped[str] = mapped_column(primary_key=True)
+    day: Mapped[str] = mapped_column(primary_key=True)
+    version: Mapped[int] = mapped_column(primary_key=True)
+    rows: Mapped[int]
+    labelled: Mapped[int]
+    drifted_share: Mapped[float | None]
+    quality: Mapped[float | None]  # in the governor's metric
+    measures: Mapped[dict[str, Any]]
+    report: Mapped[str]
+    at: Mapped[datetime] = mapped_column(default=now, onupdate=now)
+
+
+class Decision(Base):
+    """What the governor said about one publication, and why."""
+
+    __tablename__ = "decisions"
+
+    publication_id: Mapped[str] = mapped_column(primary_key=True)
+    pipeline: Mapped[str] = mapped_column(index=True)
+    action: Mapped[str]  # nothing | retrain
+    reason: Mapped[str]
+    evidence: Mapped[dict[str, Any]]
+    request_id: Mapped[str | None]
+    at: Mapped[datetime] = mapped_column(default=now)
+
+
+class Request(Base):
+    """A wish for a new model; its id is the key of the `retrain` event. Claimed by one run, ever."""
+
+    __tablename__ = "requests"
+
+    id: Mapped[str] = mapped_column(primary_key=True)
+    pipeline: Mapped[str] = mapped_column(index=True)
+    reason: Mapped[str]
+    triggered_by: Mapped[str]  # first | quality | drift | hand
+    detail: Mapped[dict[str, Any]]
+    status: Mapped[str] = mapped_column(default="open")  # open | claimed | done | failed
+    claimed_by: Mapped[str | None]
+    note: Mapped[str] = mapped_column(default="")
+    at: Mapped[datetime] = mapped_column(default=now)
+    claimed_at: Mapped[datetime | None]
+    closed_at: Mapped[datetime | None]
+
+
+class Release(Base):
+    """One trained version on its way: candidate → approved → promoting → champion → retired, or off it."""
+
+    __tablename__ = "releases"
+    __table_args__ = (
+        UniqueConstraint("pipeline", "version"),
+        # At most one champion per pipeline, whatever races: the database itself refuses a second.
+        Index(
+            "one_champion",
+            "pipeline",
+            unique=True,
+            sqlite_where=text("status = 'champion'"),
+            postgresql_where=text("status = 'champion'"),
+        ),
+    )
+
+    id: Mapped[str] = mapped_column(primary_key=True)  # <pipeline>.v<version>; the key of the `model` event
+    pipeline: Mapped[str]
+    version: Mapped[int]
+    request_id: Mapped[str] = mapped_column(unique=True)
+    status: Mapped[str] = mapped_column(default="candidate")  # … | rejected | failed | rolled_back
+    model_uri: Mapped[str]  # folder with model.onnx and manifest.json
+    sha256: Mapped[str]
+    tracking_run: Mapped[str]
+    trained_until: Mapped[str]  # last day the model has seen
+    quality: Mapped[float]  # on its own hold-out, in the gate's metric
+    metrics: Mapped[dict[str, Any]]
+    gate: Mapped[dict[str, Any]]
+    compared_with: Mapped[int | None]  # the champion's version the gate compared with
+    fence: Mapped[int | None]  # generation of the endpoint's state that this release was put forward with
+    at: Mapped[datetime] = mapped_column(default=now)
+    serving_at: Mapped[datetime | None]
+    note: Mapped[str] = mapped_column(default="")

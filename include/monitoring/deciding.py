@@ -1,0 +1,100 @@
+"""This file asks the governor about a publication, files the request it wants, and writes its word down."""
+
+import logging
+from dataclasses import replace
+
+from sqlalchemy.orm import Session
+
+from include.config import Pipeline
+from include.errors import PublishError
+from include.ledger import Decision, Publication, Release, Request, Window, nights, open_ledger, releases, requests
+from include.monitoring import governor
+from include.monitoring.governor import Champion, Judgement, Served, Situation
+
+log = logging.getLogger(__name__)
+
+_ON_THEIR_WAY = ("candidate", "approved", "promoting")
+
+
+def decide(pipeline: Pipeline, publication_id: str) -> Decision:
+    """Return the decision on a publication: request filed, decision and publication closed in one transaction, once."""
+    with open_ledger() as session:
+        publication = session.get(Publication, publication_id)
+        if publication is None:
+            raise PublishError(f"There is no publication '{publication_id}' in the ledger; ingest announces them.")
+        decision = session.get(Decision, publication_id)
+        if decision is None:
+            judgement = governor.decide(_situation(session, pipeline, publication), pipeline.governor)
+            judgement, request = _file(session, pipeline, publication, judgement)
+            decision = nights.record_decision(
+                session,
+                Decision(
+                    publication_id=publication_id,
+                    pipeline=pipeline.name,
+                    action=judgement.action,
+                    reason=judgement.reason,
+                    evidence=judgement.evidence,
+                    request_id=request.id if request else None,
+                ),
+            )
+        nights.finish_publication(session, publication_id)
+    log.info("%s: %s. %s", publication_id, decision.action, decision.reason)
+    return decision
+
+
+def _situation(session: Session, pipeline: Pipeline, publication: Publication) -> Situation:
+    champion = releases.champion_of(session, pipeline.name)
+    measured = nights.windows_of(session, pipeline.name)
+    partitions = nights.partitions_of(session, pipeline.name)
+    unfinished = [request.id for request in requests.unfinished_requests(session, pipeline.name)]
+    unfinished += [release.id for release in releases.releases_of(session, pipeline.name, *_ON_THEIR_WAY)]
+    return Situation(
+        champion=_champion(champion, pipeline.governor.metric),
+        windows=tuple(_served(window) for window in measured if champion and window.version == champion.version),
+        served_days=tuple(sorted({window.day for window in measured} & set(publication.days))),
+        unfinished=tuple(unfinished),
+        published_rows=sum(partition.rows for partition in partitions if partition.status == "published"),
+        needed_rows=pipeline.training.min_rows,
+    )
+
+
+def _champion(release: Release | None, metric: str) -> Champion | None:
+    if release is None:
+        return None
+    return Champion(release.version, release.metrics[metric], release.trained_until)
+
+
+def _served(window: Window) -> Served:
+    columns = window.measures.get("drift", {}).get("columns", {})
+    drifted = [(name, found["effect"]) for name, found in columns.items() if found["state"] == "drifted"]
+    return Served(
+        day=window.day,
+        rows=window.rows,
+        labelled=window.labelled,
+        quality=window.quality,
+        drifted_share=window.drifted_share,
+        drifted=tuple(sorted(drifted, key=lambda pair: -pair[1])),
+    )
+
+
+def _file(
+    session: Session, pipeline: Pipeline, publication: Publication, judgement: Judgement
+) -> tuple[Judgement, Request | None]:
+    if judgement.action == "nothing":
+        return judgement, None
+    newest = max(publication.days)
+    first_id = f"{pipeline.name}.first.model"
+    # The first model is asked for once; only if that came to nothing, once more per newest day.
+    is_first = judgement.triggered_by == "first" and session.get(Request, first_id) is None
+    request = requests.file_request(
+        session,
+        pipeline.name,
+        reason=judgement.reason,
+        triggered_by=judgement.triggered_by,
+        key="model" if is_first else newest,
+        detail={**judgement.evidence, "publication_id": publication.id, "newest_day": newest},
+    )
+    if request.closed_at is None:
+        return judgement, request
+    reason = f"{judgement.reason} But {request.id} has asked for that already and is {request.status}: {request.note}"
+    return replace(judgement, action="nothing", reason=reason, triggered_by=""), None

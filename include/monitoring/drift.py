@@ -1,0 +1,152 @@
+"""This file measures how far a day's columns have moved from the window the model was trained on, with Evidently."""
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from include import atomic
+from include.config import Features, Monitoring
+from include.monitoring.noise import PREDICTION
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+REPORTED_COLUMNS = 40  # hundreds of plots take tens of megabytes: only the columns that moved most are drawn
+SMALLEST_EFFECT = 0.05  # less is never called drift, however still the training window was
+_SEED = 7
+
+
+@dataclass(frozen=True)
+class Column:
+    """What is known about one column's drift."""
+
+    state: Literal["drifted", "stable", "unknown"]
+    effect: float | None = None
+    threshold: float | None = None
+    why: str = ""
+
+
+@dataclass(frozen=True)
+class Plan:
+    """Which columns can be compared, how, and from which effect size on they have drifted."""
+
+    numeric: tuple[str, ...]
+    categorical: tuple[str, ...]
+    thresholds: Mapping[str, float]
+
+
+def measure_drift(  # noqa: PLR0913  the two samples, what is compared how, and the page
+    current: pa.Table,
+    reference: pa.Table,
+    features: Features,
+    *,
+    noise: Mapping[str, float],
+    policy: Monitoring,
+    page: Path,
+) -> dict[str, Column]:
+    """Compare each feature and the prediction with the reference, write a page, and return the columns' states.
+
+    Effect sizes, not p-values: normed Wasserstein distance for numbers, Jensen-Shannon for categories. They do not grow
+    with the rows. A column that cannot be compared is "unknown", with the reason.
+
+    :param noise: by column, the effect size of the furthest single day of the training window.
+    """
+    current, reference = (_sample(table, policy.sample_rows) for table in (current, reference))
+    names = [*features.names, PREDICTION]
+    problems = {name: why for name in names if (why := _problem(current, reference, name))}
+    plan = Plan(
+        numeric=tuple(name for name in (*features.numeric, PREDICTION) if name not in problems),
+        categorical=tuple(name for name in features.categorical if name not in problems),
+        thresholds={name: max(SMALLEST_EFFECT, policy.noise_factor * noise.get(name, 0.0)) for name in names},
+    )
+    is_worth_it = bool(plan.numeric or plan.categorical)
+    effects = _compare(_frame(current, plan), _frame(reference, plan), plan, page) if is_worth_it else {}
+    return {name: _column(problems.get(name), effects.get(name), plan.thresholds[name]) for name in names}
+
+
+def drifted_share(columns: Mapping[str, Column], features: Features) -> float | None:
+    """Return the share of features that drifted among those that could be compared; None if none could."""
+    states = [columns[name].state for name in features.names if columns[name].state != "unknown"]
+    return states.count("drifted") / len(states) if states else None
+
+
+def as_measures(columns: Mapping[str, Column]) -> dict[str, Any]:
+    """Return the columns' states as JSON can hold them."""
+    return {name: asdict(column) for name, column in columns.items()}
+
+
+def _column(problem: str | None, effect: float | None, threshold: float) -> Column:
+    if problem is not None:
+        return Column("unknown", why=problem)
+    if effect is None or not np.isfinite(effect):
+        return Column("unknown", why="Evidently gave no number for it")
+    state: Literal["drifted", "stable"] = "drifted" if effect > threshold else "stable"
+    return Column(state, effect=round(effect, 6), threshold=round(threshold, 6))
+
+
+def _problem(current: pa.Table, reference: pa.Table, name: str) -> str | None:
+    # Evidently drops an all-null category without a word, and raises on an all-null number or an empty frame.
+    for where, table in (("this day", current), ("the training window", reference)):
+        if name not in table.column_names:
+            return f"not a column of {where}"
+        values = table[name].drop_null()
+        if pa.types.is_floating(values.type):
+            values = values.filter(pc.is_finite(values))
+        if not len(values):
+            return f"no value in {where}"
+        if pc.count_distinct(values).as_py() == 1:
+            return f"always {values[0].as_py()!r} in {where}"
+    return None
+
+
+def _sample(table: pa.Table, num_rows: int) -> pa.Table:
+    if len(table) <= num_rows:
+        return table
+    rows = np.random.default_rng(_SEED).choice(len(table), num_rows, replace=False)
+    return table.take(np.sort(rows))
+
+
+def _frame(table: pa.Table, plan: Plan) -> "pd.DataFrame":
+    columns = {name: table[name].cast(pa.float64()) for name in plan.numeric}
+    columns |= {name: table[name].cast(pa.string()) for name in plan.categorical}
+    frame: pd.DataFrame = pa.table(columns).to_pandas()
+    return frame
+
+
+def _compare(current: "pd.DataFrame", reference: "pd.DataFrame", plan: Plan, page: Path) -> dict[str, float]:
+    drawn, effects = _run(current, reference, plan, [*plan.numeric, *plan.categorical])
+    if len(effects) > REPORTED_COLUMNS:
+        top = sorted(effects, key=lambda name: -effects[name])[:REPORTED_COLUMNS]
+        drawn, _ = _run(current, reference, plan, top)
+    with atomic.replacing(page) as temporary:
+        drawn.save_html(str(temporary))
+    return effects
+
+
+def _run(
+    current: "pd.DataFrame", reference: "pd.DataFrame", plan: Plan, names: list[str]
+) -> tuple[Any, dict[str, float]]:
+    # Imported here: Evidently takes seconds, and most publications have nothing to measure.
+    from evidently import DataDefinition, Dataset, Report  # noqa: PLC0415
+    from evidently.metrics import ValueDrift  # noqa: PLC0415
+
+    definition = DataDefinition(
+        numerical_columns=[name for name in names if name in plan.numeric],
+        categorical_columns=[name for name in names if name in plan.categorical],
+    )
+    metrics = [
+        ValueDrift(
+            column=name,
+            method="wasserstein" if name in plan.numeric else "jensenshannon",
+            threshold=plan.thresholds[name],
+        )
+        for name in names
+    ]
+    data = [Dataset.from_pandas(frame[names], data_definition=definition) for frame in (current, reference)]
+    snapshot = Report(metrics).run(*data)
+    return snapshot, {found["config"]["column"]: float(found["value"]) for found in snapshot.dict()["metrics"]}

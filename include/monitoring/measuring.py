@@ -1,0 +1,81 @@
+"""This file measures drift and quality of each served window and writes the numbers into the ledger."""
+
+import logging
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+
+from include.artefact import REFERENCE, features_of, read_manifest
+from include.config import Features, Pipeline, Settings, load_settings
+from include.errors import ArtefactError
+from include.ledger import Window, nights, open_ledger, releases
+from include.monitoring.drift import as_measures, drifted_share, measure_drift
+from include.monitoring.noise import noise_of
+from include.monitoring.quality import measure_quality
+
+log = logging.getLogger(__name__)
+
+
+def measure(pipeline: Pipeline, joined_uri: str) -> None:
+    """Measure each (day, version) of the joined windows against the version's own training window."""
+    joined = pq.ParquetFile(joined_uri).read()
+    if not len(joined):
+        log.info("No day of this publication was served: there is nothing to measure.")
+        return
+    settings = load_settings()
+    with open_ledger() as session:
+        folders = {release.version: release.model_uri for release in releases.releases_of(session, pipeline.name)}
+    groups = joined.group_by(["day", "version"]).aggregate([]).sort_by([("day", "ascending"), ("version", "ascending")])
+    windows = [
+        _measure_window(pipeline, settings, joined, group["day"], group["version"], folders.get(group["version"]))
+        for group in groups.to_pylist()
+    ]
+    with open_ledger() as session:
+        nights.record_windows(session, windows)
+
+
+def _measure_window(  # noqa: PLR0913  one call, and each names another thing
+    pipeline: Pipeline, settings: Settings, joined: pa.Table, day: str, version: int, model_uri: str | None
+) -> Window:
+    rows = joined.filter(pc.and_(pc.equal(joined["day"], day), pc.equal(joined["version"], version)))
+    labelled, quality, metrics = measure_quality(rows, pipeline.governor.metric)
+    page = settings.lake / pipeline.name / "reports" / "drift" / f"{day}-v{version}.html"
+    drift = _measure_columns(pipeline, rows, model_uri, page)
+    share = drift.pop("share")
+    told = (pipeline.governor.metric, quality, share)
+    log.info("%s v%s: %s rows, %s labelled, %s %s, drifted share %s", day, version, len(rows), labelled, *told)
+    return Window(
+        pipeline=pipeline.name,
+        day=day,
+        version=version,
+        rows=len(rows),
+        labelled=labelled,
+        drifted_share=share,
+        quality=quality,
+        measures={"quality": metrics, "drift": drift},
+        report=str(page.relative_to(settings.lake)) if page.exists() else "",
+    )
+
+
+def _measure_columns(pipeline: Pipeline, rows: pa.Table, model_uri: str | None, page: Path) -> dict[str, Any]:
+    try:
+        reference, features = _reference_of(model_uri)
+        noise = noise_of(pipeline, str(model_uri), reference, page.parent)
+    except ArtefactError as error:
+        log.warning("Drift is unknown: %s", error)
+        return {"share": None, "why": str(error), "columns": {}}
+    columns = measure_drift(rows, reference, features, noise=noise, policy=pipeline.monitoring, page=page)
+    return {"share": drifted_share(columns, features), "columns": as_measures(columns)}
+
+
+def _reference_of(model_uri: str | None) -> tuple[pa.Table, Features]:
+    if model_uri is None:
+        raise ArtefactError("The version that answered is not in the ledger, so its training window is not known.")
+    path = Path(model_uri) / REFERENCE
+    try:
+        return pq.ParquetFile(path).read(), features_of(read_manifest(model_uri))
+    except OSError as error:
+        raise ArtefactError(f"{path}: no sample of the training window ({error}). Drift cannot be measured.") from error

@@ -1,0 +1,74 @@
+"""This file measures how far single days of a training window lie from the whole of it: ordinary days are not drift."""
+
+import json
+from collections import Counter
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+from scipy.spatial.distance import jensenshannon
+from scipy.stats import wasserstein_distance
+
+from include import artefact, atomic, lake
+from include.config import Features, Pipeline
+
+PREDICTION = "prediction"
+
+
+def noise_of(pipeline: Pipeline, model_uri: str, reference: pa.Table, cache: Path) -> dict[str, float]:
+    """Return, by column, the distance of the furthest single day of a model's training window from its reference.
+
+    Distances are Evidently's: normed Wasserstein for numbers, Jensen-Shannon for categories. Computed once per model
+    and kept in the cache folder.
+    """
+    manifest = artefact.read_manifest(model_uri)
+    path = cache / f"noise-{manifest['sha256'][:12]}.json"
+    if path.exists():
+        known: dict[str, float] = json.loads(path.read_text())
+        return known
+    features = artefact.features_of(manifest)
+    columns = [pipeline.date, *features.names]
+    window = lake.read_clean(pipeline.name, *manifest["train_days"], columns, snapshot_id=manifest["snapshot_id"])
+    model = artefact.load_session(model_uri, manifest["sha256"])
+    predictions = artefact.predict(model, {name: window[name].to_pylist() for name in features.names}, features)
+    window = window.append_column(PREDICTION, pa.array(predictions.astype(np.float64)))
+    noise = furthest_days(window, reference, pipeline.date, features)
+    atomic.write_text(path, json.dumps(noise, indent=1))
+    return noise
+
+
+def furthest_days(window: pa.Table, reference: pa.Table, date: str, features: Features) -> dict[str, float]:
+    """Return, by column, the largest distance of a single day from the reference; 0 if no day can be compared."""
+    days = window[date].cast(pa.string())
+    parts = [window.filter(pc.equal(days, day)) for day in pc.unique(days).to_pylist()]
+    kinds: Mapping[str, Callable[[pa.ChunkedArray, pa.ChunkedArray], float | None]] = {
+        **dict.fromkeys([*features.numeric, PREDICTION], number_distance),
+        **dict.fromkeys(features.categorical, category_distance),
+    }
+    distances = {name: [distance(part[name], reference[name]) for part in parts] for name, distance in kinds.items()}
+    return {name: max((found for found in days if found is not None), default=0.0) for name, days in distances.items()}
+
+
+def number_distance(current: pa.ChunkedArray, reference: pa.ChunkedArray) -> float | None:
+    """Return the Wasserstein distance in standard deviations of the reference; None if a side has no values."""
+    now, then = (_numbers(column) for column in (current, reference))
+    if not len(now) or not len(then):
+        return None
+    return float(wasserstein_distance(then, now) / max(float(np.std(then)), 0.001))
+
+
+def category_distance(current: pa.ChunkedArray, reference: pa.ChunkedArray) -> float | None:
+    """Return the Jensen-Shannon distance of the shares; None if a side has no values, or one value on this day."""
+    now, then = (Counter(column.drop_null().to_pylist()) for column in (current, reference))
+    if len(now) < 2 or not then:
+        return None  # a weekday is the same all day long: that is not far from anything
+    names = sorted({*now, *then})
+    shares = [np.array([counts[name] for name in names]) / counts.total() for counts in (then, now)]
+    return float(jensenshannon(*shares))
+
+
+def _numbers(column: pa.ChunkedArray) -> np.ndarray[tuple[int, ...], np.dtype[np.float64]]:
+    values = column.cast(pa.float64()).drop_null().to_numpy()
+    return values[np.isfinite(values)]  # type: ignore[no-any-return]

@@ -1,0 +1,74 @@
+"""This file joins what the endpoint was asked with what became of it, one window per day that was served."""
+
+import json
+import logging
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+
+from include import atomic, lake
+from include.config import Pipeline, load_settings
+from include.errors import PublishError
+from include.ledger import Publication, open_ledger
+from include.partition import run_key_of
+
+log = logging.getLogger(__name__)
+
+LABEL = "label"
+
+
+def collect(pipeline: Pipeline, publication_id: str) -> str:
+    """Join a publication's served days with their labels and return the Parquet's path.
+
+    Days without captured predictions are history: they are named in the file's metadata and never measured.
+    """
+    settings = load_settings()
+    folder = settings.lake / pipeline.name
+    days = _days_of(publication_id)
+    served = [day for day in days if _files(folder, day)]
+    tables = [_window(pipeline, folder, day) for day in served]
+    nothing = pa.table({"day": pa.array([], pa.string())})
+    joined = pa.concat_tables(tables or [nothing], promote_options="permissive")
+    notes = {"served": served, "history": [day for day in days if day not in served]}
+    path = folder / "runs" / run_key_of(publication_id) / "windows.parquet"
+    with atomic.replacing(path) as temporary:
+        pq.write_table(joined.replace_schema_metadata({"evergreen": json.dumps(notes)}), temporary)
+    log.info("%s of %s days were served: %s predictions; the others are history.", len(served), len(days), len(joined))
+    return str(path)
+
+
+def newest_answers(table: pa.Table, key: str) -> pa.Table:
+    """Keep one row per key and version: the last that was answered."""
+    order = table.select([key, "version", "at", "id"]).append_column("row", pa.array(range(len(table))))
+    order = order.sort_by([("at", "ascending"), ("id", "ascending")])
+    last = order.group_by([key, "version"], use_threads=False).aggregate([("row", "last")])["row_last"]
+    return table.take(last.combine_chunks().sort())
+
+
+def with_labels(table: pa.Table, clean: pa.Table, key: str, target: str) -> pa.Table:
+    """Append the label of each row's key as 0.0 or 1.0; null where there is none (yet)."""
+    known = clean.filter(pc.is_valid(clean[target]))
+    row = pc.index_in(table[key], value_set=known[key].cast(pa.string()).combine_chunks())
+    return table.append_column(LABEL, known[target].cast(pa.float64()).take(row))
+
+
+def _days_of(publication_id: str) -> list[str]:
+    with open_ledger() as session:
+        publication = session.get(Publication, publication_id)
+        if publication is None:
+            raise PublishError(f"There is no publication '{publication_id}' in the ledger; ingest announces them.")
+        return sorted(publication.days)
+
+
+def _window(pipeline: Pipeline, folder: Path, day: str) -> pa.Table:
+    files = [pq.ParquetFile(path).read() for path in _files(folder, day)]
+    answers = newest_answers(pa.concat_tables(files, promote_options="permissive"), pipeline.key)
+    target = pipeline.training.target
+    clean = lake.read_clean(pipeline.name, day, day, [pipeline.key, target])
+    return with_labels(answers, clean, pipeline.key, target)
+
+
+def _files(folder: Path, day: str) -> list[Path]:
+    return sorted((folder / "predictions" / f"day={day}").glob("*.parquet"))

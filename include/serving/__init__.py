@@ -1,0 +1,1 @@
+"""The endpoint: answers with the version the declared state names, and keeps what it was asked."""

@@ -1,0 +1,166 @@
+"""This file is the endpoint: `/ping`, `/invocations`, `/metrics`; versions are swapped without a failed request."""
+
+import asyncio
+import json
+import logging
+import time
+import uuid
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from datetime import UTC, datetime
+from typing import Any
+
+from fastapi import FastAPI, Request, Response
+from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
+
+from include.artefact import predict
+from include.config import Settings, load_settings
+from include.errors import BadRequestError
+from include.serving.capture import Capture, Captured
+from include.serving.instances import read_instances
+from include.serving.metrics import Metrics
+from include.serving.model import Models, Served
+
+log = logging.getLogger(__name__)
+
+MAX_BODY_BYTES = 16 * 2**20
+INLINE_BODY_BYTES = 32 * 2**10  # a larger request is worked on in a thread, so that small ones need not wait for it
+
+
+class Endpoint:
+    """What is loaded, what is captured and what is counted."""
+
+    def __init__(self, settings: Settings) -> None:
+        self.metrics = Metrics()
+        self.models = Models(settings, self.metrics)
+        self.capture = Capture(settings.lake, self.metrics)
+
+    @asynccontextmanager
+    async def lifespan(self, _app: FastAPI) -> AsyncIterator[None]:
+        """Load what is declared before the first request; write what was captured after the last."""
+        await asyncio.to_thread(self.models.start)
+        self.capture.start()
+        yield
+        await asyncio.to_thread(self.models.stop)
+        await asyncio.to_thread(self.capture.stop)
+
+    async def invoke(self, request: Request, pipeline: str | None) -> Response:
+        """Answer one request, and keep what was asked."""
+        name = pipeline if pipeline in self.models.known() else ""
+        try:
+            served = _choose(self.models, pipeline)
+            name = served.state.pipeline
+            body = await _read_body(request)
+            started = time.perf_counter()
+            if len(body) <= INLINE_BODY_BYTES:
+                content, captured = answer(served, body)
+            else:
+                content, captured = await asyncio.to_thread(answer, served, body)
+        except BadRequestError as error:
+            self.metrics.requests.labels(name, "unavailable" if error.status == 503 else "refused").inc()
+            return _problem(str(error), field=error.field, row=error.row, status=error.status)
+        except Exception:
+            self.metrics.requests.labels(name, "failed").inc()
+            log.exception("%s: a request failed.", name)
+            return _problem("The prediction failed; the endpoint's log says why.", status=500)
+        self.capture.put(captured)
+        self.metrics.requests.labels(name, "answered").inc()
+        self.metrics.latency.labels(name, captured.version).observe(time.perf_counter() - started)
+        headers = {"X-Evergreen-Version": str(captured.version)}
+        return Response(content, media_type="application/json", headers=headers)
+
+
+def create_app(settings: Settings | None = None) -> FastAPI:
+    """Build the endpoint; `uvicorn --factory include.serving.app:create_app` serves it."""
+    endpoint = Endpoint(settings or load_settings())
+    app = FastAPI(title="Evergreen endpoint", lifespan=endpoint.lifespan)
+    app.state.endpoint = endpoint
+
+    @app.get("/ping")
+    async def ping() -> Response:
+        """Say that the endpoint lives, what it serves, and which declared state it cannot serve."""
+        return _json(_ping_body(endpoint.models))
+
+    @app.get("/metrics")
+    async def metrics() -> Response:
+        """Give the counters in Prometheus' format."""
+        return Response(generate_latest(endpoint.metrics.registry), media_type=CONTENT_TYPE_LATEST)
+
+    @app.post("/invocations")
+    async def invoke_only(request: Request) -> Response:
+        """Predict for each of `instances`, where only one pipeline is served."""
+        return await endpoint.invoke(request, None)
+
+    @app.post("/invocations/{pipeline}")
+    async def invoke(request: Request, pipeline: str) -> Response:
+        """Predict for each of `instances` with the named pipeline's model."""
+        return await endpoint.invoke(request, pipeline)
+
+    return app
+
+
+def answer(served: Served, body: bytes) -> tuple[bytes, Captured]:
+    """Return the answer to a request's body, and what is to be kept of it.
+
+    :raises BadRequestError: naming the field and the row.
+    """
+    asked = read_instances(body, key=served.key, day=served.date, features=served.features)
+    predictions = [float(value) for value in predict(served.session, asked.columns, served.features)]
+    captured = Captured(
+        pipeline=served.state.pipeline,
+        version=served.state.version,
+        key=served.key,
+        features=served.features,
+        at=datetime.now(UTC),
+        ids=[uuid.uuid4().hex for _ in predictions],
+        keys=asked.keys,
+        days=asked.days,
+        columns=asked.columns,
+        predictions=predictions,
+    )
+    rows = [
+        {"id": request_id, served.key: key, "prediction": prediction}
+        for request_id, key, prediction in zip(captured.ids, captured.keys, predictions, strict=True)
+    ]
+    content = {"pipeline": captured.pipeline, "version": captured.version, "predictions": rows}
+    return json.dumps(content, separators=(",", ":")).encode(), captured
+
+
+def _choose(models: Models, pipeline: str | None) -> Served:
+    known = models.known()
+    if pipeline is None:
+        if len(known) > 1:
+            raise BadRequestError(f"Several pipelines are served: ask /invocations/<one of {known}>.", status=400)
+        pipeline = known[0] if known else None
+    served = models.served(pipeline) if pipeline else None
+    if served:
+        return served
+    why = models.errors().get(pipeline or "")
+    if why:
+        raise BadRequestError(f"No model of '{pipeline}' is loaded: {why}", status=503)
+    if pipeline and known:
+        raise BadRequestError(f"No pipeline '{pipeline}' is served here. Served: {known}.", status=404)
+    raise BadRequestError("No model is loaded yet: none has been deployed.", status=503)
+
+
+async def _read_body(request: Request) -> bytes:
+    body = bytearray()
+    async for chunk in request.stream():
+        body += chunk
+        if len(body) > MAX_BODY_BYTES:
+            raise BadRequestError(f"The body is larger than {MAX_BODY_BYTES} bytes: split it.", status=413)
+    return bytes(body)
+
+
+def _ping_body(models: Models) -> dict[str, Any]:
+    states = [served.state for name in models.known() if (served := models.served(name))]
+    loaded = {state.pipeline: {"version": state.version, "generation": state.generation} for state in states}
+    return {"pipelines": loaded, "errors": models.errors()}
+
+
+def _problem(message: str, *, status: int, field: str | None = None, row: int | None = None) -> Response:
+    return _json({"error": message, "field": field, "row": row}, status=status)
+
+
+def _json(content: dict[str, Any], *, status: int = 200) -> Response:
+    return Response(json.dumps(content), status_code=status, media_type="application/json")

@@ -1,0 +1,143 @@
+"""This file keeps what the endpoint was asked and what it answered, without ever making an answer wait."""
+
+import logging
+import threading
+import uuid
+from collections import defaultdict
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from include import atomic
+from include.config import Features
+from include.serving.metrics import Metrics
+
+log = logging.getLogger(__name__)
+
+FLUSH_SECONDS = 1.0
+FLUSH_ROWS = 5_000
+MAX_WAITING_ROWS = 200_000
+
+
+@dataclass(frozen=True)
+class Captured:
+    """One answered request."""
+
+    pipeline: str
+    version: int
+    key: str  # name of the key column
+    features: Features
+    at: datetime
+    ids: list[str]
+    keys: list[str | int]
+    days: list[str | None]
+    columns: dict[str, list[Any]]
+    predictions: list[float]
+
+
+def capture_schema(key: str, features: Features) -> pa.Schema:
+    """Return the columns of captured predictions, the same for every file of one set of features."""
+    return pa.schema(
+        [
+            ("id", pa.string()),
+            (key, pa.string()),
+            ("day", pa.string()),
+            ("version", pa.int64()),
+            ("at", pa.timestamp("us", tz="UTC")),
+            ("prediction", pa.float64()),
+            *((name, pa.float64()) for name in features.numeric),
+            *((name, pa.string()) for name in features.categorical),
+        ]
+    )
+
+
+class Capture:
+    """A bounded queue and the thread that writes it away in batches."""
+
+    def __init__(self, lake: Path, metrics: Metrics) -> None:
+        self._lake = lake
+        self._metrics = metrics
+        self._waiting: list[Captured] = []
+        self._num_rows = 0
+        self._lock = threading.Lock()
+        self._wake = threading.Event()
+        self._is_stopping = False
+        self._thread = threading.Thread(target=self._write_forever, name="capture", daemon=True)
+
+    def start(self) -> None:
+        """Start writing."""
+        self._thread.start()
+
+    def stop(self) -> None:
+        """Write what is waiting, then stop."""
+        self._is_stopping = True
+        self._wake.set()
+        if self._thread.is_alive():
+            self._thread.join(timeout=30)
+        self.flush()
+
+    def put(self, captured: Captured) -> None:
+        """Take a request in, or count it as dropped when too many rows wait."""
+        num_rows = len(captured.ids)
+        with self._lock:
+            fits = self._num_rows + num_rows <= MAX_WAITING_ROWS
+            if fits:
+                self._waiting.append(captured)
+                self._num_rows += num_rows
+            is_enough = self._num_rows >= FLUSH_ROWS
+        if not fits:
+            self._metrics.dropped.labels(captured.pipeline, "queue_full").inc(num_rows)
+        if is_enough:
+            self._wake.set()
+
+    def flush(self) -> None:
+        """Write what is waiting, one file per pipeline, day and set of columns."""
+        with self._lock:
+            batch, self._waiting, self._num_rows = self._waiting, [], 0
+        for (pipeline, day, schema), rows in _group(batch).items():
+            try:
+                _write(self._lake / pipeline / "predictions" / f"day={day}", pa.table(rows, schema=schema))
+            except (OSError, pa.ArrowException):
+                log.exception("%s: %s captured rows of %s could not be written.", pipeline, len(rows["id"]), day)
+                self._metrics.dropped.labels(pipeline, "write_failed").inc(len(rows["id"]))
+            else:
+                self._metrics.captured.labels(pipeline).inc(len(rows["id"]))
+
+    def _write_forever(self) -> None:
+        while not self._is_stopping:
+            self._wake.wait(FLUSH_SECONDS)
+            self._wake.clear()
+            try:
+                self.flush()
+            except Exception:  # the thread must outlive any surprise
+                log.exception("Writing captured predictions failed.")
+
+
+def _group(batch: list[Captured]) -> dict[tuple[str, str, pa.Schema], dict[str, list[Any]]]:
+    groups: dict[tuple[str, str, pa.Schema], dict[str, list[Any]]] = defaultdict(lambda: defaultdict(list))
+    schemas: dict[tuple[str, int], pa.Schema] = {}
+    for request in batch:
+        mark = (request.pipeline, request.version)
+        schema = schemas.setdefault(mark, capture_schema(request.key, request.features))
+        today = request.at.date().isoformat()
+        for number, day in enumerate(request.days):
+            rows = groups[request.pipeline, day or today, schema]
+            rows["id"].append(request.ids[number])
+            rows[request.key].append(str(request.keys[number]))
+            rows["day"].append(day or today)
+            rows["version"].append(request.version)
+            rows["at"].append(request.at)
+            rows["prediction"].append(request.predictions[number])
+            for name, values in request.columns.items():
+                rows[name].append(values[number])
+    return groups
+
+
+def _write(folder: Path, table: pa.Table) -> None:
+    name = f"{datetime.now(UTC):%Y%m%dT%H%M%S%f}-{uuid.uuid4().hex[:12]}.parquet"
+    with atomic.replacing(folder / name) as temporary:
+        pq.write_table(table, temporary)

@@ -1,0 +1,254 @@
+"""This file runs Evergreen's services on one machine, under a supervisor that starts again whatever dies."""
+
+import json
+import os
+import secrets
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import httpx
+import yaml
+from rich.console import Console
+
+from include.config import ROOT, Settings, load_settings
+from include.errors import StackError
+
+BIN = Path(sys.executable).parent
+SUPERVISOR = ROOT / "config" / "supervisord.conf"
+START_SECONDS = 180
+STOP_SECONDS = 60
+
+
+class Stack:
+    """The local services: Airflow, the endpoint, MLflow, Spark Connect."""
+
+    def __init__(self, settings: Settings | None = None) -> None:
+        self.settings = settings or load_settings()
+        self.data = self.settings.data
+        local = yaml.safe_load((ROOT / "config" / "platforms" / "local.yaml").read_text())
+        self.ports = {
+            name: int(os.environ.get(f"EVERGREEN_{name.upper()}_PORT", port)) for name, port in local["ports"].items()
+        }
+        self.environment = self._environment(local["airflow"])
+
+    @property
+    def password(self) -> str:
+        """Return the password of Airflow's user `admin`; made at the first start, kept in the data folder."""
+        return str(json.loads(self._passwords_file.read_text())["admin"])
+
+    @property
+    def urls(self) -> dict[str, str]:
+        """Return what a person can open in a browser."""
+        return {name: f"http://127.0.0.1:{self.ports[name]}" for name in ("airflow", "endpoint", "mlflow")}
+
+    def is_up(self) -> bool:
+        """Say whether the supervisor runs."""
+        return self._supervisor_pid() is not None
+
+    def prepare(self, say: Callable[[str], None]) -> None:
+        """Make folders, secrets and Airflow's database; every step can be repeated.
+
+        :raises StackError: if there is no Java, or a port is taken.
+        """
+        self._check_java()
+        self._check_ports()
+        for folder in ("run", "logs", "airflow", "serving"):
+            (self.data / folder).mkdir(parents=True, exist_ok=True)
+        if not self._passwords_file.exists():
+            _write_secret(self._passwords_file, json.dumps({"admin": secrets.token_urlsafe(9)}))
+        say("Airflow's database")
+        self.run("airflow", "db", "migrate")
+        self.run("airflow", "pools", "set", "training", "1", "One training at a time")
+
+    def start(self, say: Callable[[str], None], *, detached: bool) -> "subprocess.Popen[bytes]":
+        """Start the supervisor and wait until every service answers.
+
+        :param detached: leave it running when this process ends.
+        :raises StackError: if a service does not answer in time; names it and its log.
+        """
+        self.prepare(say)
+        supervisor = subprocess.Popen(  # noqa: S603 - our own configuration
+            [BIN / "supervisord", "-c", SUPERVISOR, "-n"],
+            cwd=ROOT,
+            env=self.environment,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+            stdin=subprocess.DEVNULL,
+            start_new_session=True,
+            preexec_fn=None if detached else _die_with_parent,  # noqa: PLW1509 - one prctl call, no locks
+        )
+        try:
+            for name, is_ready in self._checks().items():
+                say(name)
+                self._wait(name, is_ready, supervisor)
+        except BaseException:
+            self.stop()
+            raise
+        return supervisor
+
+    def stop(self) -> None:
+        """Stop every service and wait until all their processes are gone."""
+        pid = self._supervisor_pid()
+        if pid is None:
+            return
+        os.kill(pid, signal.SIGTERM)
+        deadline = time.monotonic() + STOP_SECONDS
+        while _is_alive(pid):
+            if time.monotonic() > deadline:
+                raise StackError(f"The supervisor (process {pid}) did not stop in {STOP_SECONDS} s: kill -9 {pid}.")
+            time.sleep(0.1)
+
+    def run(self, *command: str) -> str:
+        """Run one of the environment's commands with the services' settings and return its output.
+
+        :raises StackError: with the end of its output, if it fails.
+        """
+        done = subprocess.run(  # noqa: S603 - our own commands
+            [BIN / command[0], *command[1:]], cwd=ROOT, env=self.environment, capture_output=True, text=True, check=False
+        )
+        if done.returncode:
+            raise StackError(f"`{' '.join(command)}` failed ({done.returncode}): {(done.stderr or done.stdout)[-2000:]}")
+        return done.stdout
+
+    @property
+    def _passwords_file(self) -> Path:
+        return self.data / "airflow" / "passwords.json"
+
+    def _environment(self, airflow: Mapping[str, str]) -> dict[str, str]:
+        ports, url = self.ports, f"http://127.0.0.1:{self.ports['airflow']}"
+        token = self._secret("spark-token")
+        return {
+            **{name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"},
+            **airflow,
+            **{f"EVERGREEN_{name.upper()}_PORT": str(port) for name, port in ports.items()},
+            "PATH": f"{BIN}:{os.environ.get('PATH', '')}",
+            "PYTHONPATH": f"{ROOT}:{ROOT / 'plugins'}",
+            "EVERGREEN_DATA": str(self.data),
+            "EVERGREEN_ENDPOINT_URL": self.urls["endpoint"],
+            "MLFLOW_TRACKING_URI": self.urls["mlflow"],
+            "SPARK_REMOTE": f"sc://127.0.0.1:{ports['spark']}/;token={token}",
+            "SPARK_CONNECT_AUTHENTICATE_TOKEN": token,
+            "AIRFLOW_HOME": str(self.data / "airflow"),
+            "AIRFLOW__CORE__DAGS_FOLDER": str(ROOT / "dags"),
+            "AIRFLOW__CORE__PLUGINS_FOLDER": str(ROOT / "plugins"),
+            "AIRFLOW__CORE__SIMPLE_AUTH_MANAGER_PASSWORDS_FILE": str(self._passwords_file),
+            "AIRFLOW__CORE__EXECUTION_API_SERVER_URL": f"{url}/execution/",
+            "AIRFLOW__CORE__FERNET_KEY": self._secret("fernet-key"),
+            "AIRFLOW__API__PORT": str(ports["airflow"]),
+            "AIRFLOW__API__BASE_URL": url,
+            "AIRFLOW__API__SECRET_KEY": self._secret("api-key"),
+            "AIRFLOW__API_AUTH__JWT_SECRET": self._secret("jwt-key"),
+            "AIRFLOW__LOGGING__BASE_LOG_FOLDER": str(self.data / "airflow" / "logs"),
+        }
+
+    def _secret(self, name: str) -> str:
+        file = self.data / "run" / name
+        if not file.exists():
+            file.parent.mkdir(parents=True, exist_ok=True)
+            # 32 random bytes in URL-safe base64: what Fernet wants, and good for the others.
+            _write_secret(file, secrets.token_urlsafe(32) + "=")
+        return file.read_text()
+
+    def _check_java(self) -> None:
+        found = shutil.which("java", path=self.environment["PATH"]) or os.environ.get("JAVA_HOME")
+        if not found:
+            raise StackError("No Java found, and Spark needs 17 or 21. On Debian: apt-get install openjdk-17-jre-headless.")
+
+    def _check_ports(self) -> None:
+        if self.is_up():
+            raise StackError(f"Evergreen's services already run on {self.data}: `make down` first.")
+        for name, port in self.ports.items():
+            with socket.socket() as probe:
+                probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+                try:
+                    probe.bind(("127.0.0.1", port))
+                except OSError as error:
+                    variable = f"EVERGREEN_{name.upper()}_PORT"
+                    raise StackError(
+                        f"Port {port} for {name} is taken by another program: stop that, or set {variable} to a free one."
+                    ) from error
+
+    def _checks(self) -> dict[str, Callable[[], bool]]:
+        urls = self.urls
+        return {
+            "Spark Connect": lambda: _listens(self.ports["spark"]),
+            "Airflow": lambda: _airflow_is_healthy(urls["airflow"]),
+            "endpoint": lambda: httpx.get(f"{urls['endpoint']}/ping").status_code == 200,
+            "MLflow": lambda: httpx.get(f"{urls['mlflow']}/health").status_code == 200,
+        }
+
+    def _wait(self, name: str, is_ready: Callable[[], bool], supervisor: "subprocess.Popen[bytes]") -> None:
+        deadline = time.monotonic() + START_SECONDS
+        while not _answers(is_ready):
+            if supervisor.poll() is not None:
+                raise StackError(f"The supervisor ended at once: see {self.data / 'logs' / 'supervisor.log'}.")
+            if time.monotonic() > deadline:
+                raise StackError(f"{name} did not answer in {START_SECONDS} s: see the logs in {self.data / 'logs'}.")
+            time.sleep(0.2)
+
+    def _supervisor_pid(self) -> int | None:
+        try:
+            pid = int((self.data / "run" / "supervisord.pid").read_text())
+        except (FileNotFoundError, ValueError):
+            return None
+        return pid if _is_alive(pid) and _is_supervisor(pid) else None
+
+
+@contextmanager
+def running(stack: Stack, console: Console) -> Iterator[Stack]:
+    """Run the services for the length of a `with` block; they are gone afterwards, also after Ctrl-C."""
+    try:
+        with console.status("Starting …") as shown:
+            stack.start(lambda name: shown.update(f"Starting: {name} …"), detached=False)
+        yield stack
+    finally:
+        with console.status("Stopping the services …"):
+            stack.stop()
+
+
+def _answers(is_ready: Callable[[], bool]) -> bool:
+    try:
+        return is_ready()
+    except httpx.TransportError:
+        return False
+
+
+def _airflow_is_healthy(url: str) -> bool:
+    parts: dict[str, Any] = httpx.get(f"{url}/api/v2/monitor/health").json()
+    return all(parts[name]["status"] == "healthy" for name in ("metadatabase", "scheduler", "dag_processor", "triggerer"))
+
+
+def _listens(port: int) -> bool:
+    with socket.socket() as probe:
+        return probe.connect_ex(("127.0.0.1", port)) == 0
+
+
+def _is_alive(pid: int) -> bool:
+    try:
+        state = Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()[0]
+    except FileNotFoundError:
+        return False
+    return state != "Z"
+
+
+def _is_supervisor(pid: int) -> bool:
+    return b"supervisord" in Path(f"/proc/{pid}/cmdline").read_bytes()
+
+
+def _die_with_parent() -> None:
+    import ctypes
+
+    ctypes.CDLL(None).prctl(1, signal.SIGTERM)  # PR_SET_PDEATHSIG: the demo killed by -9 leaves nothing behind either
+
+
+def _write_secret(file: Path, text: str) -> None:
+    file.touch(mode=0o600)
+    file.write_text(text)

@@ -1,0 +1,36 @@
+"""This file is the one entry point of training, on every platform: `python -m include.training SPEC`."""
+
+import gc
+import logging
+import sys
+import time
+
+import psutil
+
+log = logging.getLogger("include.training")
+
+
+def main(spec_path: str) -> None:
+    """Train what the spec says, unless that was done already."""
+    from include.training.run import Stopwatch, is_finished, train  # noqa: PLC0415 - after the collector was switched off
+    from include.training.spec import read_spec  # noqa: PLC0415
+
+    seconds = Stopwatch(imports=round(time.time() - psutil.Process().create_time(), 3))
+    spec = read_spec(spec_path)
+    if is_finished(spec):
+        log.info("%s is there already and unaltered: nothing to train", spec.folder)
+        return
+    manifest = train(spec, seconds)
+    log.info(
+        "Model %s in %s: %s, seconds %s", manifest["sha256"][:12], spec.folder, manifest["metrics"], manifest["seconds"]
+    )
+
+
+if __name__ == "__main__":
+    logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stdout)
+    if len(sys.argv) != 2:
+        sys.exit("usage: python -m include.training SPEC   (SPEC: the JSON file that include.training.plan wrote)")
+    # Looking for cyclic garbage among the many objects of a few large libraries took a fifth of this short process.
+    gc.disable()
+    main(sys.argv[1])
+    gc.freeze()

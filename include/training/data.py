@@ -1,0 +1,98 @@
+"""This file turns a window of the clean table into what a model learns from."""
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from include import lake
+from include.config import Features
+from include.errors import ConfigError, NotEnoughDataError
+from include.training.spec import Spec
+
+
+@dataclass(frozen=True)
+class Window:
+    """Labelled rows in the order of day and key: the order of files and partitions changes nothing."""
+
+    keys: pa.Array
+    days: npt.NDArray[np.str_]
+    labels: npt.NDArray[np.float32]
+    columns: dict[str, npt.NDArray[Any]]
+
+    def __len__(self) -> int:
+        """Return the number of rows."""
+        return len(self.labels)
+
+    def as_table(self, spec: Spec, rows: npt.NDArray[np.intp] | None = None, **more: npt.NDArray[Any]) -> pa.Table:
+        """Return the rows (or those named) as Arrow, with further columns: key, day, label, features."""
+        columns = {
+            spec.key: self.keys,
+            spec.date: pa.array(self.days.astype(object)),
+            "label": self.labels,
+            **self.columns,
+            **more,
+        }
+        table = pa.table({name: pa.array(values, from_pandas=True) for name, values in columns.items()})
+        return table if rows is None else table.take(pa.array(rows))
+
+
+def load_windows(spec: Spec) -> tuple[Window, Window]:
+    """Read the training and the hold-out window of a spec, in one scan of its snapshot."""
+    columns = [spec.key, spec.date, spec.training.target, *spec.training.features.names]
+    table = lake.read_clean(spec.pipeline, spec.train_days[0], spec.holdout_days[1], columns, spec.snapshot_id)
+    return split(table, spec)
+
+
+def split(table: pa.Table, spec: Spec) -> tuple[Window, Window]:
+    """Return (training, hold-out): rows with a label, sorted, cut at the first held-out day.
+
+    :raises NotEnoughDataError: if one of the two has no rows, or rows of one class only.
+    """
+    table = table.set_column(table.column_names.index(spec.date), spec.date, pc.cast(table[spec.date], pa.string()))
+    table = table.filter(pc.is_valid(table[spec.training.target])).sort_by(
+        [(spec.date, "ascending"), (spec.key, "ascending")]
+    )
+    is_train = pc.less_equal(table[spec.date], spec.train_days[1])
+    is_holdout = pc.greater_equal(table[spec.date], spec.holdout_days[0])
+    return (
+        _window(table.filter(is_train), spec, f"training window {spec.train_days[0]} to {spec.train_days[1]}"),
+        _window(table.filter(is_holdout), spec, f"hold-out {spec.holdout_days[0]} to {spec.holdout_days[1]}"),
+    )
+
+
+def feature_columns(table: pa.Table, features: Features) -> dict[str, npt.NDArray[Any]]:
+    """Return the feature columns as the model sees them: float32 with NaN for missing, text with "" for missing.
+
+    :raises ConfigError: if a categorical column is not text: the endpoint takes text only, so it would see nothing.
+    """
+    columns: dict[str, npt.NDArray[Any]] = {}
+    for name in features.numeric:
+        columns[name] = pc.cast(table[name], pa.float64()).to_numpy().astype(np.float32)
+    for name in features.categorical:
+        kind = table.schema.field(name).type
+        if not (pa.types.is_string(kind) or pa.types.is_large_string(kind)):
+            raise ConfigError(
+                f"'training.features.categorical' names '{name}', which is {kind} in the clean table, not text. "
+                f"Derive a text column: `{name}_text: cast({name} as string)`."
+            )
+        columns[name] = pc.fill_null(table[name], "").to_numpy().astype(object)
+    return columns
+
+
+def _window(table: pa.Table, spec: Spec, name: str) -> Window:
+    labels = pc.cast(table[spec.training.target], pa.float32()).to_numpy()
+    if len(np.unique(labels)) < 2:
+        raise NotEnoughDataError(
+            f"The {name} of '{spec.pipeline}' has {len(labels)} labelled rows, all of one class or none at all: both classes "
+            "are needed to learn and to judge. Ingest days with labels of both kinds."
+        )
+    return Window(
+        keys=table[spec.key].combine_chunks(),
+        days=table[spec.date].to_numpy().astype(str),
+        labels=labels,
+        columns=feature_columns(table, spec.training.features),
+    )

@@ -1,0 +1,91 @@
+"""This file joins preprocessing and network into one ONNX graph that takes raw columns, and proves that it is the same."""
+
+import logging
+import warnings
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import onnx
+import torch
+from onnx import compose
+from skl2onnx import convert_sklearn
+from skl2onnx.common.data_types import FloatTensorType, StringTensorType
+from sklearn.compose import ColumnTransformer
+from torch import nn
+
+from include import artefact
+from include.config import Features
+from include.errors import ArtefactError
+from include.features import OUTPUT
+from include.training.models import Probability
+
+log = logging.getLogger(__name__)
+
+OPSET = 18
+LARGEST_DIFFERENCE = 1e-5
+
+
+def export(preprocessor: ColumnTransformer, network: nn.Module, features: Features) -> bytes:
+    """Return one ONNX graph: an input [rows, 1] per raw column, the output `probability` [rows]."""
+    front = _preprocessing_graph(preprocessor, features)
+    back = _network_graph(network, width=len(features.names))
+    front.ir_version = back.ir_version = min(front.ir_version, back.ir_version)
+    merged = compose.merge_models(front, back, io_map=[(front.graph.output[0].name, back.graph.input[0].name)])
+    # The two converters list operator sets in no fixed order, and twice; sorted, the same model is the same file.
+    versions = {opset.domain: opset.version for opset in merged.opset_import}
+    del merged.opset_import[:]
+    merged.opset_import.extend(onnx.helper.make_opsetid(domain, versions[domain]) for domain in sorted(versions))
+    onnx.checker.check_model(merged, full_check=True)
+    content: bytes = merged.SerializeToString(deterministic=True)
+    return content
+
+
+def check_same(
+    content: bytes, columns: Mapping[str, npt.NDArray[Any]], expected: npt.NDArray[np.float32], features: Features
+) -> tuple[npt.NDArray[np.float32], float]:
+    """Return what the exported graph predicts from raw columns, and its largest difference from PyTorch's predictions.
+
+    :raises ArtefactError: if they differ by more than 1e-5 anywhere, or are not numbers.
+    """
+    predictions = artefact.predict(artefact.session_of(content, threads=2), columns, features)
+    difference = float(np.abs(predictions - expected).max())
+    if not difference <= LARGEST_DIFFERENCE or predictions.shape != expected.shape:
+        raise ArtefactError(
+            f"The exported graph differs from PyTorch by up to {difference:.2e} on {len(expected)} rows, at most "
+            f"{LARGEST_DIFFERENCE:.0e} is allowed: it is not kept. Look for feature values beyond float32's precision."
+        )
+    log.info("The exported graph differs from PyTorch by at most %.1e on %s rows", difference, len(expected))
+    return predictions, difference
+
+
+def _preprocessing_graph(preprocessor: ColumnTransformer, features: Features) -> onnx.ModelProto:
+    inputs = [(name, FloatTensorType([None, 1])) for name in features.numeric]
+    inputs += [(name, StringTensorType([None, 1])) for name in features.categorical]
+    graph: onnx.ModelProto = convert_sklearn(
+        preprocessor, "preprocessing", inputs, target_opset={"": OPSET, "ai.onnx.ml": 3}
+    )
+    return graph
+
+
+def _network_graph(network: nn.Module, width: int) -> onnx.ModelProto:
+    rows = torch.export.Dim("rows", min=1)
+    model = Probability(network).cpu().eval()
+    for chatty in ("torch.onnx", "onnxscript", "onnx_ir"):
+        logging.getLogger(chatty).setLevel(logging.ERROR)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        program = torch.onnx.export(
+            model,
+            (torch.zeros(3, width),),
+            input_names=["matrix"],
+            output_names=[OUTPUT],
+            dynamic_shapes=({0: rows},),
+            opset_version=OPSET,
+            dynamo=True,
+            verbose=False,
+        )
+    if program is None:
+        raise ArtefactError("torch.onnx.export returned no graph. Look at its messages above.")
+    return program.model_proto

@@ -1,0 +1,61 @@
+"""This file is the network: embeddings for categories beside scaled numbers, then a plain multi-layer perceptron."""
+
+import math
+from collections.abc import Sequence
+from itertools import pairwise
+
+import torch
+from torch import Tensor, nn
+
+from include.config import Training
+
+
+class TabularNet(nn.Module):
+    """Return one logit per row of the preprocessed matrix: numbers first, then one code per category, -1 for unknown."""
+
+    offsets: Tensor
+
+    def __init__(
+        self, num_numeric: int, num_categories: Sequence[int], training: Training, *, base_rate: float
+    ) -> None:
+        """Build the layers; the first answer to any row is the base rate, so that no epoch is spent on learning that."""
+        super().__init__()
+        self.num_numeric = num_numeric
+        # One table for all columns, one look-up: each column owns a stretch of it, which begins with its "unknown".
+        starts = [0]
+        for size in num_categories:
+            starts.append(starts[-1] + size + 1)
+        self.register_buffer("offsets", torch.tensor(starts[:-1], dtype=torch.int64) + 1)
+        self.embeddings = nn.Embedding(starts[-1], training.embedding_dim)
+        with torch.no_grad():
+            self.embeddings.weight[torch.tensor(starts[:-1], dtype=torch.int64)] = 0  # Unknown: nothing to say.
+
+        widths = [num_numeric + len(num_categories) * training.embedding_dim, *training.hidden]
+        blocks: list[nn.Module] = []
+        for width_in, width_out in pairwise(widths):
+            blocks += [nn.Linear(width_in, width_out), nn.ReLU(), nn.Dropout(training.dropout)]
+        self.body = nn.Sequential(*blocks)
+        self.head = nn.Linear(widths[-1], 1)
+        nn.init.zeros_(self.head.weight)
+        nn.init.constant_(self.head.bias, math.log(base_rate / (1 - base_rate)))
+
+    def forward(self, matrix: Tensor) -> Tensor:
+        """Return logits, shape [rows]."""
+        numbers, codes = matrix[:, : self.num_numeric], matrix[:, self.num_numeric :]
+        embedded = self.embeddings(codes.to(torch.int64) + self.offsets).flatten(start_dim=1)
+        hidden = self.body(torch.cat([numbers, embedded], dim=1))
+        logits: Tensor = self.head(hidden).squeeze(1)
+        return logits
+
+
+class Probability(nn.Module):
+    """The network as it is served: probabilities in place of logits."""
+
+    def __init__(self, network: nn.Module) -> None:
+        """Wrap a network that returns logits."""
+        super().__init__()
+        self.network = network
+
+    def forward(self, matrix: Tensor) -> Tensor:
+        """Return probabilities, shape [rows]."""
+        return torch.sigmoid(self.network(matrix))

@@ -1,0 +1,97 @@
+"""This file decides what a training learns from and is judged on, and pins both."""
+
+import logging
+from collections.abc import Mapping
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from include import atomic, lake
+from include.config import Pipeline, Training
+from include.errors import ConfigError, NotEnoughDataError
+from include.ledger import Request, nights, open_ledger
+from include.training.spec import Spec, model_folder
+
+log = logging.getLogger(__name__)
+
+Range = tuple[str, str]
+
+
+def plan(pipeline: Pipeline, request_id: str) -> str:
+    """Write the spec of a request's training and return its path.
+
+    :raises ConfigError: if the ledger has no such request for this pipeline.
+    :raises NotEnoughDataError: if there are too few labelled days or rows, saying how many there are.
+    """
+    with open_ledger() as session:
+        request = session.get(Request, request_id)
+        if request is None or request.pipeline != pipeline.name:
+            raise ConfigError(
+                f"The ledger has no request '{request_id}' of '{pipeline.name}': file one before training."
+            )
+        published = nights.published_days(session, pipeline.name)
+
+    snapshot_id = lake.current_snapshot(pipeline.name)
+    training = _as_asked(pipeline.training, request.detail)
+    train_days, holdout_days = windows(
+        _labelled_rows(pipeline, training, published, snapshot_id), training, pipeline.name
+    )
+    folder = model_folder(pipeline.name, request_id)
+    spec = Spec(
+        pipeline=pipeline.name,
+        request_id=request_id,
+        reason=request.reason,
+        key=pipeline.key,
+        date=pipeline.date,
+        snapshot_id=snapshot_id,
+        train_days=train_days,
+        holdout_days=holdout_days,
+        training=training,
+        sample_rows=pipeline.monitoring.sample_rows,
+        folder=folder,
+    )
+    log.info("Train on %s to %s, hold out %s to %s, snapshot %s", *train_days, *holdout_days, snapshot_id)
+    path = folder.with_name(f"{folder.name}.spec.json")
+    atomic.write_text(path, spec.model_dump_json(indent=2))
+    return str(path)
+
+
+def windows(labelled: Mapping[str, int], training: Training, name: str) -> tuple[Range, Range]:
+    """Return (training range, hold-out range): the newest labelled days are held out, those before are learned from.
+
+    With a short history the training window is shorter than asked for; the hold-out is not.
+
+    :param labelled: rows with a label, by day.
+    """
+    days = sorted(day for day, rows in labelled.items() if rows)
+    holdout = days[-training.holdout_days :]
+    train = days[-training.holdout_days - training.window_days : -training.holdout_days]
+    rows = sum(labelled[day] for day in train)
+    if not train or rows < training.min_rows:
+        found = f"{len(days)} labelled days ({days[0]} to {days[-1]})" if days else "no labelled day"
+        raise NotEnoughDataError(
+            f"'{name}' has {found}: {rows} rows to train on once the newest {training.holdout_days} days are held out. "
+            f"At least {training.min_rows} rows are needed (`training.min_rows`): ingest more days, or lower `holdout_days`."
+        )
+    return (train[0], train[-1]), (holdout[0], holdout[-1])
+
+
+def _as_asked(training: Training, detail: Mapping[str, Any]) -> Training:
+    # A person may ask for another window or number of epochs in the trigger form.
+    asked = {name: detail[name] for name in ("window_days", "epochs") if name in detail}
+    return Training.model_validate({**training.model_dump(), **asked})
+
+
+def _labelled_rows(
+    pipeline: Pipeline, training: Training, published: list[str], snapshot_id: str | None
+) -> dict[str, int]:
+    newest = published[-(training.window_days + training.holdout_days) :]
+    if not newest:
+        return {}
+    columns = [pipeline.date, training.target]
+    table = lake.read_clean(pipeline.name, newest[0], newest[-1], columns, snapshot_id)
+    dates = pc.cast(table[pipeline.date], pa.string())
+    counts = pa.table({"day": dates, "label": table[training.target]}).group_by("day").aggregate([("label", "count")])
+    by_day = dict(zip(counts["day"].to_pylist(), counts["label_count"].to_pylist(), strict=True))
+    return {day: by_day.get(day, 0) for day in newest}

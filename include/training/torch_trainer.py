@@ -1,0 +1,117 @@
+"""This file is the training loop: plain PyTorch, the same on a laptop's CPU and on a GPU."""
+
+import logging
+import os
+import time
+from dataclasses import dataclass, field
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor, nn
+
+from include.config import Training
+from include.errors import TrainingFailedError
+from include.evaluation import quality
+
+log = logging.getLogger(__name__)
+
+Matrix = npt.NDArray[np.float32]
+
+
+@dataclass
+class Curves:
+    """What was measured after each epoch."""
+
+    loss: list[float] = field(default_factory=list)
+    holdout_loss: list[float] = field(default_factory=list)
+    holdout_auc: list[float] = field(default_factory=list)
+    rows_per_second: list[float] = field(default_factory=list)
+
+
+def make_deterministic(seed: int) -> None:
+    """Make the same data and the same seed give the same model, bit for bit, on one kind of machine."""
+    os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # cuBLAS wants to be told before its first call.
+    torch.manual_seed(seed)
+    torch.use_deterministic_algorithms(True)
+    torch.set_num_threads(min(2, os.cpu_count() or 1))  # A sum split among more threads rounds differently.
+
+
+class Trainer:
+    """Fits a network that returns logits to binary labels."""
+
+    def __init__(self, network: nn.Module, training: Training) -> None:
+        """Prepare network, loss, optimiser and schedule; nothing is learned yet."""
+        self.training = training
+        self.device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+        self.network = network.to(self.device)
+        self.loss = nn.BCEWithLogitsLoss()
+        self.optimizer = torch.optim.AdamW(
+            network.parameters(), lr=training.learning_rate, weight_decay=training.weight_decay
+        )
+        self.shuffle = torch.Generator().manual_seed(training.seed)
+        self.curves = Curves()
+
+    def fit(self, train: tuple[Matrix, Matrix], holdout: tuple[Matrix, Matrix]) -> Curves:
+        """Learn for all epochs and return the curves; the hold-out is only looked at.
+
+        :raises TrainingFailedError: if the loss is no longer a number.
+        """
+        # The whole table fits in memory: a batch is a look-up by a shuffled index, with no loader in between.
+        rows, labels = (torch.tensor(array, device=self.device) for array in train)
+        steps = -(-len(rows) // self.training.batch_size) * self.training.epochs
+        schedule = torch.optim.lr_scheduler.OneCycleLR(
+            self.optimizer, max_lr=self.training.learning_rate, total_steps=steps
+        )
+        for epoch in range(1, self.training.epochs + 1):
+            started = time.perf_counter()
+            loss = self._run_epoch(rows, labels, schedule)
+            self._record(epoch, loss, len(rows) / (time.perf_counter() - started), holdout)
+        return self.curves
+
+    @torch.inference_mode()
+    def predict(self, matrix: Matrix) -> Matrix:
+        """Return probabilities."""
+        self.network.eval()
+        logits = self.network(torch.tensor(matrix, device=self.device))
+        probabilities: Matrix = torch.sigmoid(logits).cpu().numpy()
+        return probabilities
+
+    def _run_epoch(self, rows: Tensor, labels: Tensor, schedule: torch.optim.lr_scheduler.LRScheduler) -> float:
+        self.network.train()
+        total = torch.zeros((), device=self.device)
+        order = torch.randperm(len(rows), generator=self.shuffle).to(self.device)
+        for batch in order.split(self.training.batch_size):
+            total += self._run_batch(rows[batch], labels[batch]) * len(batch)
+            schedule.step()
+        return float(total) / len(rows)  # Asked for once an epoch: asking a GPU for a number makes it wait.
+
+    def _run_batch(self, rows: Tensor, labels: Tensor) -> Tensor:
+        self.optimizer.zero_grad(set_to_none=True)
+        loss: Tensor = self.loss(self.network(rows), labels)
+        loss.backward()  # type: ignore[no-untyped-call]
+        self.optimizer.step()
+        return loss.detach()
+
+    def _record(self, epoch: int, loss: float, speed: float, holdout: tuple[Matrix, Matrix]) -> None:
+        if not np.isfinite(loss):
+            raise TrainingFailedError(
+                f"The loss was {loss} in epoch {epoch} with learning rate {self.training.learning_rate}. Lower "
+                "`training.learning_rate`, or look for extreme values in the training window."
+            )
+        matrix, labels = holdout
+        predictions = self.predict(matrix)
+        self.curves.loss.append(loss)
+        self.curves.holdout_loss.append(quality("log_loss", labels, predictions))
+        self.curves.holdout_auc.append(quality("auc", labels, predictions))
+        self.curves.rows_per_second.append(speed)
+        log.info(
+            "Epoch %s/%s: loss %.4f, hold-out loss %.4f, hold-out AUC %.4f, %s rows/s on %s",
+            epoch,
+            self.training.epochs,
+            loss,
+            self.curves.holdout_loss[-1],
+            self.curves.holdout_auc[-1],
+            f"{speed:,.0f}",
+            self.device,
+        )

@@ -1,0 +1,1 @@
+"""Operators: what a plain task cannot do (defer, stream and kill a process)."""

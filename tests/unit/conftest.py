@@ -1,0 +1,104 @@
+"""A tiny installation: a ledger, a lake and models of two features, all in a temporary folder."""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from onnx import TensorProto, helper
+
+from include import artefact
+from include.config import Features, Pipeline, Settings, load_pipeline, load_settings
+
+PIPELINE = """
+description: A tiny one.
+owner: nobody
+schedule: {start: 2020-01-01}
+key: ride_id
+date: day
+source: {events: {path: "e/{date}.csv"}, labels: {path: "l/{date}.csv"}}
+cleaning:
+  columns: {ride_id: string, day: date, distance: double, carrier: string}
+  labels: {ride_id: string, late: boolean}
+  deduplicate: {by: [ride_id], order: [source_row]}
+expectations: []
+training: {target: late, min_rows: 100, features: {numeric: [distance], categorical: [carrier]}}
+governor: {metric: auc, max_quality_drop: 0.03, max_drifted_share: 0.5, windows: 5, alarming: 3, min_rows: 50}
+"""
+FEATURES = Features(numeric=["distance"], categorical=["carrier"])
+
+
+@pytest.fixture
+def settings(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Settings:
+    """Settings of an installation in a temporary folder, with one pipeline, `rides`."""
+    (tmp_path / "pipelines").mkdir()
+    (tmp_path / "pipelines" / "rides.yaml").write_text(PIPELINE)
+    monkeypatch.setenv("EVERGREEN_DATA", str(tmp_path / "data"))
+    monkeypatch.setenv("EVERGREEN_PIPELINES", str(tmp_path / "pipelines"))
+    monkeypatch.delenv("EVERGREEN_LEDGER_URL", raising=False)
+    monkeypatch.setenv("EVERGREEN_ENDPOINT_URL", "http://127.0.0.1:1")
+    return load_settings()
+
+
+@pytest.fixture
+def rides(settings: Settings) -> Pipeline:
+    """The pipeline of the temporary installation."""
+    return load_pipeline("rides")
+
+
+@pytest.fixture
+def make_model(settings: Settings) -> Callable[..., tuple[str, str]]:
+    """Write a model folder whose answer is sigmoid(slope x distance), 0 where distance is missing; return (folder, sha256)."""
+
+    def make(name: str, slope: float = 1.0, **manifest: Any) -> tuple[str, str]:
+        folder = settings.models / "rides" / name
+        folder.mkdir(parents=True)
+        content = _graph(slope).SerializeToString()
+        (folder / artefact.MODEL).write_bytes(content)
+        sha256 = artefact.sha256_of(content)
+        about = {"features": FEATURES.model_dump(), "sha256": sha256, "snapshot_id": "1", **manifest}
+        (folder / artefact.MANIFEST).write_text(json.dumps(about))
+        _write_rows(folder, sha256)
+        return str(folder), sha256
+
+    return make
+
+
+def _write_rows(folder: Path, sha256: str) -> None:
+    rng = np.random.default_rng(0)
+    columns = {"distance": rng.normal(0, 1, 500), "carrier": rng.choice(["AA", "UA", "B6"], 500)}
+    found = artefact.predict(artefact.load_session(folder, sha256), columns, FEATURES)
+    table = pa.table({**columns, "prediction": found.astype(np.float64)})
+    pq.write_table(table, folder / artefact.HOLDOUT)
+    pq.write_table(table, folder / artefact.REFERENCE)
+
+
+def _graph(slope: float) -> onnx.ModelProto:
+    nodes = [
+        helper.make_node("IsNaN", ["distance"], ["missing"]),
+        helper.make_node("Where", ["missing", "nought", "distance"], ["known"]),
+        helper.make_node("Mul", ["known", "slope"], ["scaled"]),
+        helper.make_node("Sigmoid", ["scaled"], ["column"]),
+        helper.make_node("Identity", ["carrier"], ["unused"]),
+        helper.make_node("Reshape", ["column", "flat"], ["probability"]),
+    ]
+    constants = [
+        helper.make_tensor("nought", TensorProto.FLOAT, [1], [0.0]),
+        helper.make_tensor("slope", TensorProto.FLOAT, [1], [slope]),
+        helper.make_tensor("flat", TensorProto.INT64, [1], [-1]),
+    ]
+    inputs = [
+        helper.make_tensor_value_info("distance", TensorProto.FLOAT, [None, 1]),
+        helper.make_tensor_value_info("carrier", TensorProto.STRING, [None, 1]),
+    ]
+    outputs = [
+        helper.make_tensor_value_info("probability", TensorProto.FLOAT, [None]),
+        helper.make_tensor_value_info("unused", TensorProto.STRING, [None, 1]),
+    ]
+    graph = helper.make_graph(nodes, "tiny", inputs, outputs, constants)
+    return helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)], ir_version=10)

@@ -1,0 +1,220 @@
+import json
+import math
+import threading
+import time
+
+import pyarrow.parquet as pq
+import pytest
+from fastapi.testclient import TestClient
+
+from include.serving import model as modelling
+from include.serving.app import create_app
+from include.serving.state import State, declare, state_path
+
+ROW = {"ride_id": "r1", "day": "2020-01-02", "distance": 2.0, "carrier": "AA"}
+
+
+@pytest.fixture(autouse=True)
+def _quick(monkeypatch):
+    monkeypatch.setattr(modelling, "POLL_SECONDS", 0.01)
+    monkeypatch.setattr(modelling, "RETRY_SECONDS", 0.05)
+
+
+@pytest.fixture
+def serve(settings, make_model):
+    """Declare a version of its own slope; return the state."""
+
+    def declare_version(version, generation=None, slope=None):
+        folder, sha256 = make_model(f"m{version}-{generation}", slope=slope or float(version))
+        state = State("rides", generation or version, version, folder, sha256)
+        declare(settings, state)
+        return state
+
+    return declare_version
+
+
+@pytest.fixture
+def client(settings):
+    with TestClient(create_app(settings)) as found:
+        yield found
+
+
+def ask(client, *rows, path="/invocations"):
+    return client.post(path, json={"instances": list(rows) or [ROW]})
+
+
+def wait_for(condition, seconds=5):
+    until = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < until, "waited in vain"
+        time.sleep(0.01)
+
+
+def loaded(client):
+    return client.get("/ping").json()["pipelines"].get("rides")
+
+
+def test_without_a_model_the_endpoint_lives_and_says_so(client):
+    assert client.get("/ping").json() == {"pipelines": {}, "errors": {}}
+
+    refused = ask(client)
+
+    assert refused.status_code == 503
+    assert "none has been deployed" in refused.json()["error"]
+
+
+def test_the_answer_says_which_version_gave_it_and_to_which_event(serve, settings):
+    serve(7, slope=1.0)
+    with TestClient(create_app(settings)) as client:
+        answered = ask(client, ROW, {**ROW, "ride_id": "r2", "distance": None}, path="/invocations/rides")
+
+    assert answered.headers["X-Evergreen-Version"] == "7"
+    body = answered.json()
+    assert (body["pipeline"], body["version"]) == ("rides", 7)
+    assert [row["ride_id"] for row in body["predictions"]] == ["r1", "r2"]
+    assert [row["prediction"] for row in body["predictions"]] == pytest.approx([1 / (1 + math.exp(-2)), 0.5])
+    assert len({row["id"] for row in body["predictions"]}) == 2
+
+
+def test_answers_of_a_batch_and_alone_agree_and_large_ones_work_too(serve, settings):
+    serve(1)
+    rows = [{**ROW, "distance": number / 100, "ride_id": str(number)} for number in range(2000)]
+    with TestClient(create_app(settings)) as client:
+        many = ask(client, *rows).json()["predictions"]
+        alone = ask(client, rows[1999]).json()["predictions"]
+
+    assert len(many) == 2000
+    assert many[1999]["prediction"] == pytest.approx(alone[0]["prediction"], abs=1e-6)
+
+
+def test_what_was_asked_is_kept_with_version_features_and_prediction(serve, settings):
+    serve(1)
+    with TestClient(create_app(settings)) as client:
+        answer = ask(client).json()["predictions"][0]
+
+    (path,) = (settings.lake / "rides" / "predictions" / "day=2020-01-02").glob("*.parquet")
+    (kept,) = pq.ParquetFile(path).read().to_pylist()
+    assert (kept["id"], kept["ride_id"], kept["version"]) == (answer["id"], "r1", 1)
+    assert (kept["distance"], kept["carrier"], kept["prediction"]) == (2.0, "AA", answer["prediction"])
+
+
+def test_a_bad_request_names_field_and_row(serve, settings):
+    serve(1)
+    with TestClient(create_app(settings)) as client:
+        refused = ask(client, ROW, {**ROW, "distance": "far"})
+
+    assert refused.status_code == 422
+    assert refused.json() == {"error": "'distance' is a string, expected a number or null.", "field": "distance", "row": 1}
+
+
+def test_a_body_that_is_too_large_is_refused(serve, settings, monkeypatch):
+    monkeypatch.setattr("include.serving.app.MAX_BODY_BYTES", 100)
+    serve(1)
+    with TestClient(create_app(settings)) as client:
+        assert ask(client, ROW, ROW, ROW).status_code == 413
+
+
+def test_another_pipeline_is_not_found(serve, settings):
+    serve(1)
+    with TestClient(create_app(settings)) as client:
+        refused = ask(client, path="/invocations/trains")
+
+    assert refused.status_code == 404
+    assert "rides" in refused.json()["error"]
+
+
+def test_a_new_state_is_taken_up_while_requests_go_on(serve, settings):
+    serve(1)
+    answers, is_over = [], threading.Event()
+    with TestClient(create_app(settings)) as client:
+
+        def keep_asking():
+            while not is_over.is_set():
+                answers.append(ask(client))
+
+        asking = threading.Thread(target=keep_asking)
+        asking.start()
+        wait_for(lambda: len(answers) > 20)
+        serve(2)
+        wait_for(lambda: loaded(client) == {"version": 2, "generation": 2})
+        seen = len(answers)
+        wait_for(lambda: len(answers) > seen + 20)
+        is_over.set()
+        asking.join()
+
+    assert {answer.status_code for answer in answers} == {200}
+    versions = [answer.json()["version"] for answer in answers]
+    assert versions == sorted(versions)
+    assert set(versions) == {1, 2}
+
+
+def test_the_same_model_under_a_new_fence_is_acknowledged(serve, settings, client):
+    state = serve(1)
+    wait_for(lambda: loaded(client) == {"version": 1, "generation": 1})
+
+    declare(settings, State("rides", 5, 1, state.model_uri, state.sha256))
+
+    wait_for(lambda: loaded(client) == {"version": 1, "generation": 5})
+
+
+@pytest.mark.parametrize("broken", ['{"pipeline": "ri', "", "[]", '{"pipeline": "rides"}'])
+def test_a_broken_state_leaves_the_old_version_in_service(serve, settings, client, broken):
+    serve(1)
+    wait_for(lambda: loaded(client))
+
+    state_path(settings, "rides").write_text(broken)
+    wait_for(lambda: client.get("/ping").json()["errors"])
+
+    assert ask(client).json()["version"] == 1
+    assert 'evergreen_state_errors_total{pipeline="rides"}' in client.get("/metrics").text
+
+
+def test_an_altered_model_is_not_served_and_a_mended_one_is(serve, settings, client, make_model):
+    serve(1)
+    wait_for(lambda: loaded(client))
+    folder, sha256 = make_model("altered", slope=3.0)
+    content = (settings.models / "rides" / "altered" / "model.onnx").read_bytes()
+    (settings.models / "rides" / "altered" / "model.onnx").write_bytes(content + b"x")
+
+    declare(settings, State("rides", 2, 2, folder, sha256))
+    wait_for(lambda: "sha256" in client.get("/ping").json()["errors"].get("rides", ""))
+    assert ask(client).json()["version"] == 1
+
+    (settings.models / "rides" / "altered" / "model.onnx").write_bytes(content)
+    wait_for(lambda: loaded(client)["version"] == 2)
+    assert client.get("/ping").json()["errors"] == {}
+
+
+def test_a_removed_state_leaves_the_old_version_in_service(serve, settings, client):
+    serve(1)
+    wait_for(lambda: loaded(client))
+
+    state_path(settings, "rides").unlink()
+    time.sleep(0.1)
+
+    assert ask(client).json()["version"] == 1
+
+
+def test_an_artefact_is_never_unpickled(serve, settings, client):
+    folder, sha256 = settings.models / "rides" / "evil", "0" * 64
+    folder.mkdir(parents=True)
+    (folder / "manifest.json").write_text(json.dumps({"features": {"numeric": ["distance"], "categorical": []}}))
+    (folder / "model.onnx").write_bytes(b"cos\nsystem\n(S'touch /tmp/pwned'\ntR.")
+
+    declare(settings, State("rides", 1, 1, str(folder), sha256))
+
+    wait_for(lambda: client.get("/ping").json()["errors"])
+    assert ask(client).status_code == 503
+
+
+def test_requests_and_versions_are_counted(serve, settings):
+    serve(3)
+    with TestClient(create_app(settings)) as client:
+        ask(client)
+        ask(client, {})
+        page = client.get("/metrics").text
+
+    assert 'evergreen_requests_total{outcome="answered",pipeline="rides"} 1.0' in page
+    assert 'evergreen_requests_total{outcome="refused",pipeline="rides"} 1.0' in page
+    assert 'evergreen_loaded_version{pipeline="rides"} 3.0' in page
+    assert 'evergreen_request_seconds_count{pipeline="rides",version="3"} 1.0' in page

@@ -1,0 +1,93 @@
+from datetime import UTC, datetime
+
+import pyarrow.parquet as pq
+import pytest
+
+from include.config import Features
+from include.serving import capture as capturing
+from include.serving.capture import Capture, Captured, capture_schema
+from include.serving.metrics import Metrics
+
+FEATURES = Features(numeric=["distance"], categorical=["carrier"])
+
+
+def captured(days, version=1, distance=1.0):
+    num_rows = len(days)
+    return Captured(
+        pipeline="rides",
+        version=version,
+        key="ride_id",
+        features=FEATURES,
+        at=datetime(2020, 1, 5, 12, tzinfo=UTC),
+        ids=[f"i{row}" for row in range(num_rows)],
+        keys=list(range(num_rows)),
+        days=days,
+        columns={"distance": [distance] * num_rows, "carrier": [None] * num_rows},
+        predictions=[0.5] * num_rows,
+    )
+
+
+@pytest.fixture
+def capture(tmp_path):
+    return Capture(tmp_path, Metrics())
+
+
+def files(tmp_path, day):
+    return sorted((tmp_path / "rides" / "predictions" / f"day={day}").glob("*"))
+
+
+def test_rows_are_kept_under_their_own_day_or_today(capture, tmp_path):
+    capture.put(captured(["2020-01-02", None, "2020-01-02"]))
+    capture.put(captured(["2020-01-02"], version=2))
+
+    capture.flush()
+
+    (path,) = files(tmp_path, "2020-01-02")
+    kept = pq.ParquetFile(path).read()
+    assert kept["version"].to_pylist() == [1, 1, 2]
+    assert kept["ride_id"].to_pylist() == ["0", "2", "0"]
+    assert len(files(tmp_path, "2020-01-05")) == 1
+
+
+def test_every_file_has_the_same_columns_even_if_all_values_are_missing(capture, tmp_path):
+    capture.put(captured(["2020-01-02"], distance=None))
+    capture.flush()
+    capture.put(captured(["2020-01-02"]))
+    capture.flush()
+
+    schemas = [pq.read_schema(path) for path in files(tmp_path, "2020-01-02")]
+
+    assert schemas == [capture_schema("ride_id", FEATURES)] * 2
+
+
+def test_a_full_queue_drops_and_counts_and_never_waits(capture, monkeypatch):
+    monkeypatch.setattr(capturing, "MAX_WAITING_ROWS", 3)
+
+    capture.put(captured([None, None]))
+    capture.put(captured([None, None]))
+
+    counted = capture._metrics.registry.get_sample_value
+    assert counted("evergreen_capture_dropped_rows_total", {"pipeline": "rides", "reason": "queue_full"}) == 2
+
+
+def test_a_failing_disk_is_counted_and_leaves_no_half_file(capture, tmp_path, monkeypatch):
+    def fail(*_arguments):
+        raise OSError("disk full")
+
+    monkeypatch.setattr(pq, "write_table", fail)
+    capture.put(captured(["2020-01-02"]))
+
+    capture.flush()
+
+    counted = capture._metrics.registry.get_sample_value
+    assert counted("evergreen_capture_dropped_rows_total", {"pipeline": "rides", "reason": "write_failed"}) == 1
+    assert files(tmp_path, "2020-01-02") == []
+
+
+def test_stopping_writes_what_is_waiting(capture, tmp_path):
+    capture.start()
+    capture.put(captured(["2020-01-02"]))
+
+    capture.stop()
+
+    assert len(files(tmp_path, "2020-01-02")) == 1

@@ -1,0 +1,108 @@
+import json
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from include.config import Features
+from include.errors import BadRequestError
+from include.serving.instances import MAX_ROWS, read_instances
+
+FEATURES = Features(numeric=["distance"], categorical=["carrier"])
+GOOD = {"ride_id": "r1", "day": "2020-01-02", "distance": 1.5, "carrier": "AA"}
+
+
+def read(content):
+    body = content if isinstance(content, bytes) else json.dumps(content).encode()
+    return read_instances(body, key="ride_id", day="day", features=FEATURES)
+
+
+def test_rows_become_columns_and_unknown_fields_are_ignored():
+    found = read({"instances": [{**GOOD, "colour": "red"}, {**GOOD, "ride_id": "r2", "distance": None, "carrier": None}]})
+
+    assert found.columns == {"distance": [1.5, None], "carrier": ["AA", None]}
+    assert found.keys == ["r1", "r2"]
+    assert found.days == ["2020-01-02", "2020-01-02"]
+
+
+def test_key_and_date_may_be_left_out():
+    found = read({"instances": [{"distance": 1, "carrier": "AA"}]})
+
+    assert len(found.keys[0]) == 32
+    assert found.days == [None]
+    assert isinstance(found.columns["distance"][0], float)
+
+
+@pytest.mark.parametrize(
+    ("change", "field"),
+    [
+        ({"distance": True}, "distance"),
+        ({"distance": "1.5"}, "distance"),
+        ({"distance": [1]}, "distance"),
+        ({"distance": 1e39}, "distance"),
+        ({"distance": 10**400}, "distance"),
+        ({"carrier": 7}, "carrier"),
+        ({"carrier": "\ud800"}, "carrier"),
+        ({"ride_id": ""}, "ride_id"),
+        ({"ride_id": 1.5}, "ride_id"),
+        ({"ride_id": "\udfff"}, "ride_id"),
+        ({"day": "2020-13-01"}, "day"),
+        ({"day": "20200102"}, "day"),
+        ({"day": "../../x"}, "day"),
+        ({"day": 20200102}, "day"),
+    ],
+)
+def test_a_wrong_value_is_refused_by_field_and_row(change, field):
+    with pytest.raises(BadRequestError) as refused:
+        read({"instances": [GOOD, {**GOOD, **change}]})
+
+    assert (refused.value.status, refused.value.field, refused.value.row) == (422, field, 1)
+    assert field in str(refused.value)
+
+
+@pytest.mark.parametrize("name", ["distance", "carrier"])
+def test_a_missing_feature_is_refused(name):
+    with pytest.raises(BadRequestError, match=f"'{name}' is missing"):
+        read({"instances": [{key: value for key, value in GOOD.items() if key != name}]})
+
+
+@pytest.mark.parametrize(
+    "body",
+    [b"", b"no", b"[]", b"{}", b'{"instances": []}', b'{"instances": {}}', b'{"instances": null}', b"\xff\xfe", b"[" * 100_000]
+    + [b'{"instances": [{"distance": NaN, "carrier": "AA"}]}', b'{"instances": [{"distance": -Infinity}]}'],
+)
+def test_a_body_of_another_form_is_refused(body):
+    with pytest.raises(BadRequestError) as refused:
+        read(body)
+
+    assert refused.value.status == 400
+
+
+def test_a_row_that_is_no_object_is_refused():
+    with pytest.raises(BadRequestError, match="Row 1 is a string"):
+        read({"instances": [GOOD, "AA"]})
+
+
+def test_too_many_rows_are_refused():
+    with pytest.raises(BadRequestError) as refused:
+        read({"instances": [GOOD] * (MAX_ROWS + 1)})
+
+    assert refused.value.status == 413
+
+
+ANYTHING = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(st.characters()),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.sampled_from([*GOOD, "x"]), inner, max_size=4),
+    max_leaves=8,
+)
+
+
+@given(ANYTHING | st.fixed_dictionaries({"instances": st.lists(st.fixed_dictionaries(dict.fromkeys(GOOD, ANYTHING)))}))
+def test_whatever_is_sent_is_read_or_refused_in_words(content):
+    try:
+        found = read(content)
+    except BadRequestError as error:
+        assert str(error)
+        assert error.status in {400, 422}
+    else:
+        assert len(found.keys) == len(found.columns["distance"]) == len(content["instances"])

@@ -1,0 +1,372 @@
+import sys
+from types import SimpleNamespace
+
+import httpx
+import pyarrow.parquet as pq
+import pytest
+
+from include import artefact, deployment
+from include.errors import ArtefactError, EndpointError, StaleReleaseError
+from include.ledger import open_ledger, releases
+from include.serving.state import read_state, state_path
+
+_point_alias = deployment._point_alias
+
+
+class Endpoint:
+    """Stands in for the endpoint: acknowledges what is declared, unless told otherwise."""
+
+    def __init__(self, settings):
+        self.settings = settings
+        self.refused_versions = set()
+        self.is_up = True
+        self.seen = []
+        self.on_ping = lambda: None
+
+    def get(self, url, timeout):
+        if not self.is_up:
+            raise httpx.ConnectError("refused")
+        self.on_ping()
+        state = read_state(self.settings, "rides")
+        self.seen.append(state)
+        if state.version in self.refused_versions:
+            return httpx.Response(200, json={"pipelines": {}, "errors": {"rides": "it does not load"}})
+        return httpx.Response(
+            200, json={"pipelines": {"rides": {"version": state.version, "generation": state.generation}}, "errors": {}}
+        )
+
+
+@pytest.fixture(autouse=True)
+def endpoint(settings, monkeypatch):
+    found = Endpoint(settings)
+    monkeypatch.setattr(deployment.httpx, "get", found.get)
+    monkeypatch.setattr(deployment, "POLL_SECONDS", 0.001)
+    return found
+
+
+@pytest.fixture
+def point_alias():
+    """What really points the alias."""
+    return _point_alias
+
+
+@pytest.fixture(autouse=True)
+def aliases(monkeypatch):
+    pointed = []
+    monkeypatch.setattr(deployment, "_point_alias", lambda release: pointed.append(release.version))
+    return pointed
+
+
+@pytest.fixture
+def approve(make_model):
+    """Enter a release that the gate approved against a version; return its id."""
+
+    def enter(compared_with=None, slope=1.0):
+        with open_ledger() as session:
+            number = releases.next_version(session, "rides")
+            folder, sha256 = make_model(f"m{number}", slope=slope)
+            release = releases.add_release(
+                session,
+                "rides",
+                f"request-{number}",
+                model_uri=folder,
+                sha256=sha256,
+                tracking_run="",
+                trained_until="2020-01-01",
+                quality=0.7,
+                metrics={},
+                gate={},
+                compared_with=compared_with,
+            )
+            releases.judge(session, release.id, approved=True, note="good")
+            return release.id
+
+    return enter
+
+
+def status_of(release_id):
+    with open_ledger() as session:
+        return releases.get_release(session, release_id).status
+
+
+def declared_version(settings):
+    return read_state(settings, "rides").version
+
+
+def test_a_sound_release_is_verified(approve):
+    deployment.verify(approve())
+
+
+def test_an_altered_model_is_refused(approve, settings):
+    release_id = approve()
+    path = settings.models / "rides" / "m1" / artefact.MODEL
+    path.write_bytes(path.read_bytes() + b" ")
+
+    with pytest.raises(ArtefactError, match="sha256"):
+        deployment.verify(release_id)
+
+
+@pytest.mark.parametrize("wrong", [0.5, float("nan")])
+def test_a_model_that_does_not_reproduce_its_predictions_is_refused(approve, settings, wrong):
+    release_id = approve()
+    path = settings.models / "rides" / "m1" / artefact.HOLDOUT
+    frame = pq.read_table(path).to_pandas()
+    frame.loc[17, "prediction"] = wrong
+    frame.to_parquet(path)
+
+    with pytest.raises(ArtefactError, match="1 of 500 predictions differ.*row 17"):
+        deployment.verify(release_id)
+
+
+def test_a_release_without_recorded_predictions_is_refused(approve, settings):
+    release_id = approve()
+    (settings.models / "rides" / "m1" / artefact.HOLDOUT).unlink()
+
+    with pytest.raises(ArtefactError, match="no recorded predictions"):
+        deployment.verify(release_id)
+
+
+def test_the_newest_approved_release_is_found(approve):
+    with pytest.raises(StaleReleaseError, match="No release"):
+        deployment.approved_release("rides")
+    approve()
+    newest = approve()
+
+    assert deployment.approved_release("rides") == newest
+    assert deployment.approved_release("rides", 1) == "rides.v1"
+
+
+def test_a_promoted_release_is_champion_only_after_the_endpoint_serves_it(approve, settings, endpoint, aliases):
+    first = approve()
+    states_when_asked = []
+    endpoint.on_ping = lambda: states_when_asked.append(status_of(first))
+
+    deployment.promote(first)
+
+    assert states_when_asked == ["promoting"]
+    assert status_of(first) == "champion"
+    assert declared_version(settings) == 1
+    assert aliases == [1]
+
+
+def test_the_champion_before_is_retired(approve):
+    first = approve()
+    deployment.promote(first)
+    second = approve(compared_with=1)
+
+    deployment.promote(second)
+
+    assert (status_of(first), status_of(second)) == ("retired", "champion")
+
+
+def test_promoting_a_champion_again_mends_its_state(approve, settings):
+    first = approve()
+    deployment.promote(first)
+    state_path(settings, "rides").unlink()
+
+    deployment.promote(first)
+
+    assert declared_version(settings) == 1
+
+
+def test_a_promotion_that_was_killed_begins_again_with_a_new_fence(approve, settings, endpoint):
+    first = approve()
+
+    def die():
+        endpoint.on_ping = lambda: None
+        raise KeyboardInterrupt
+
+    endpoint.on_ping = die
+    with pytest.raises(KeyboardInterrupt):
+        deployment.promote(first)
+    assert status_of(first) == "promoting"
+
+    deployment.promote(first)
+
+    assert status_of(first) == "champion"
+    assert read_state(settings, "rides").generation == 2
+
+
+def test_a_release_the_endpoint_refuses_fails_and_the_champion_is_put_back(approve, settings, endpoint, aliases):
+    first = approve()
+    deployment.promote(first)
+    second = approve(compared_with=1)
+    endpoint.refused_versions = {2}
+
+    with pytest.raises(EndpointError, match="it does not load"):
+        deployment.promote(second, timeout_seconds=0.05)
+
+    assert (status_of(first), status_of(second)) == ("champion", "failed")
+    state = read_state(settings, "rides")
+    assert (state.version, state.generation) == (1, 3)
+    assert aliases == [1]
+    third = approve(compared_with=1)
+    deployment.promote(third)
+    assert status_of(third) == "champion"
+
+
+def test_a_first_release_the_endpoint_never_saw_is_withdrawn(approve, settings, endpoint):
+    first = approve()
+    endpoint.is_up = False
+
+    with pytest.raises(EndpointError, match="ConnectError"):
+        deployment.promote(first, timeout_seconds=0.05)
+
+    assert status_of(first) == "failed"
+    assert read_state(settings, "rides") is None
+
+
+def test_a_release_compared_with_a_champion_since_replaced_is_refused(approve, settings):
+    deployment.promote(approve())
+    late, quick = approve(compared_with=1), approve(compared_with=1)
+    deployment.promote(quick)
+
+    with pytest.raises(StaleReleaseError, match="compared with version 1"):
+        deployment.promote(late)
+
+    assert status_of(late) == "failed"
+    assert declared_version(settings) == 3
+
+
+def test_a_rollback_puts_the_last_champion_back_and_says_why(approve, settings, aliases):
+    first, second = approve(), approve(compared_with=1)
+    deployment.promote(first)
+    deployment.promote(second)
+
+    assert deployment.rollback("rides", "it predicts nonsense") == first
+
+    assert (status_of(first), status_of(second)) == ("champion", "rolled_back")
+    assert declared_version(settings) == 1
+    with open_ledger() as session:
+        assert releases.get_release(session, second).note == "it predicts nonsense"
+    assert aliases == [1, 2, 1]
+
+
+def test_a_rollback_goes_to_the_version_asked_for_and_may_be_repeated(approve, settings):
+    for compared_with in (None, 1, 2):
+        deployment.promote(approve(compared_with))
+
+    assert deployment.rollback("rides", "bad", 1) == "rides.v1"
+    assert deployment.rollback("rides", "bad", 1) == "rides.v1"
+
+    assert declared_version(settings) == 1
+    assert [status_of(f"rides.v{version}") for version in (1, 2, 3)] == ["champion", "retired", "rolled_back"]
+
+
+def test_the_champion_before_is_the_last_that_served_not_the_highest_version(approve):
+    for compared_with in (None, 1, 2):
+        deployment.promote(approve(compared_with))
+    deployment.rollback("rides", "bad", 1)
+    deployment.promote(approve(compared_with=1))
+
+    assert deployment.rollback("rides", "bad again") == "rides.v1"
+
+
+def test_a_rollback_without_anything_to_go_back_to_says_what_there_is(approve):
+    deployment.promote(approve())
+
+    with pytest.raises(StaleReleaseError, match=r"the champion is rides.v1, versions that have served: \[1\]"):
+        deployment.rollback("rides", "bad")
+    approve(compared_with=1)
+    with pytest.raises(StaleReleaseError, match="wanted version 2"):
+        deployment.rollback("rides", "bad", 2)
+
+
+def test_a_rollback_that_was_killed_is_taken_up_again(approve, settings, endpoint):
+    for compared_with in (None, 1, 2):
+        deployment.promote(approve(compared_with))
+
+    def die():
+        endpoint.on_ping = lambda: None
+        raise KeyboardInterrupt
+
+    endpoint.on_ping = die
+    with pytest.raises(KeyboardInterrupt):
+        deployment.rollback("rides", "bad")
+
+    assert deployment.rollback("rides", "bad") == "rides.v2"
+    assert declared_version(settings) == 2
+
+
+def test_a_rollback_overtakes_a_promotion_under_way(approve, settings, endpoint):
+    for compared_with in (None, 1):
+        deployment.promote(approve(compared_with))
+    third = approve(compared_with=2)
+
+    def roll_back():
+        endpoint.on_ping = lambda: None
+        deployment.rollback("rides", "now!")
+
+    endpoint.on_ping = roll_back
+    endpoint.refused_versions = {3}
+    with pytest.raises(EndpointError):
+        deployment.promote(third, timeout_seconds=0.05)
+
+    assert declared_version(settings) == 1
+    assert status_of("rides.v1") == "champion"
+
+
+def test_a_rollback_the_endpoint_refuses_leaves_the_champion_and_the_target_as_they_were(approve, settings, endpoint):
+    for compared_with in (None, 1):
+        deployment.promote(approve(compared_with))
+    endpoint.refused_versions = {1}
+
+    with pytest.raises(EndpointError):
+        deployment.rollback("rides", "bad", timeout_seconds=0.05)
+
+    assert [status_of(f"rides.v{version}") for version in (1, 2)] == ["retired", "champion"]
+    assert declared_version(settings) == 2
+
+
+def test_reconciling_rewrites_a_state_that_differs_from_the_ledger(approve, settings, aliases):
+    deployment.promote(approve())
+    path = state_path(settings, "rides")
+    right = read_state(settings, "rides")
+    path.write_text("{broken")
+
+    deployment.reconcile("rides")
+
+    mended = read_state(settings, "rides")
+    assert (mended.version, mended.sha256) == (right.version, right.sha256)
+    assert mended.generation > right.generation
+    assert aliases == [1, 1]
+
+
+def test_reconciling_what_agrees_changes_nothing(approve, settings):
+    deployment.reconcile("rides")
+    deployment.promote(approve())
+    before = state_path(settings, "rides").stat().st_mtime_ns
+
+    deployment.reconcile("rides")
+
+    assert state_path(settings, "rides").stat().st_mtime_ns == before
+
+
+def test_a_registry_that_fails_does_not_fail_a_promotion(approve, monkeypatch, point_alias):
+    def fail(*_arguments):
+        raise RuntimeError("the registry is broken")
+
+    monkeypatch.setitem(sys.modules, "include.registry", SimpleNamespace(point_alias=fail))
+    monkeypatch.setattr("include.registry", sys.modules["include.registry"], raising=False)
+    monkeypatch.setattr(deployment, "_point_alias", point_alias)
+    first = approve()
+
+    deployment.promote(first)
+
+    assert status_of(first) == "champion"
+
+
+@pytest.mark.parametrize(
+    ("answer", "is_acknowledged"),
+    [
+        ({"pipelines": {"rides": {"version": 2, "generation": 5}}}, True),
+        ({"pipelines": {"rides": {"version": 2, "generation": 4}}}, False),
+        ({"pipelines": {"rides": {"version": 1, "generation": 5}}}, False),
+        ({"pipelines": {}}, False),
+        ({}, False),
+    ],
+)
+def test_only_this_version_and_generation_is_an_acknowledgement(answer, is_acknowledged):
+    state = deployment.State("rides", 5, 2, "m", "s")
+
+    assert deployment.has_acknowledged(answer, state) is is_acknowledged
