@@ -30,7 +30,10 @@ def deploy_dag(pipeline: Pipeline) -> None:
         max_active_runs=1,
         params={
             "version": Param(
-                None, type=["null", "integer"], minimum=1, description="Version to deploy; empty: the newest approved one."
+                None,
+                type=["null", "integer"],
+                minimum=1,
+                description="Version to deploy; empty: the newest approved one.",
             ),
         },
     )

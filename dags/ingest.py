@@ -33,15 +33,15 @@ def ingest_dag(pipeline: Pipeline) -> None:
     @dag(
         **dag_defaults(pipeline, "ingest"),
         doc_md=__doc__,
-        schedule=CronPartitionTimetable(
-            pipeline.schedule.cron, timezone="UTC", run_offset=-1, key_format="%Y-%m-%d"
-        ),
+        schedule=CronPartitionTimetable(pipeline.schedule.cron, timezone="UTC", run_offset=-1, key_format="%Y-%m-%d"),
         start_date=pipeline.schedule.first_run,
         end_date=pipeline.schedule.last_run,
         catchup=True,
         max_active_runs=16,
         params={
-            "first": Param(start, type="string", format="date", description="First day to ingest, when started by hand."),
+            "first": Param(
+                start, type="string", format="date", description="First day to ingest, when started by hand."
+            ),
             "last": Param(start, type="string", format="date", description="Last day to ingest, included."),
         },
     )

@@ -30,7 +30,9 @@ def monitor_dag(pipeline: Pipeline) -> None:
         schedule=PartitionedAssetTimetable(assets=assets.features),
         is_paused_upon_creation=False,
         params={
-            "first": Param(start, type="string", format="date", description="First day to measure, when started by hand."),
+            "first": Param(
+                start, type="string", format="date", description="First day to measure, when started by hand."
+            ),
             "last": Param(start, type="string", format="date", description="Last day to measure, included."),
         },
     )
@@ -55,14 +57,13 @@ def monitor_dag(pipeline: Pipeline) -> None:
             measuring.measure(pipeline, windows_uri)
 
         @task(outlets=[assets.retrain])
-        def decide(publication_id: str, *, outlet_events: Any) -> str:
+        def decide(publication_id: str, *, outlet_events: Any) -> None:
             from include.monitoring import deciding
 
             decision = deciding.decide(pipeline, publication_id)
             if not decision.request_id:
                 raise AirflowSkipException(decision.reason)
             outlet_events[assets.retrain].add_partitions([decision.request_id])
-            return decision.reason
 
         publication_id = find_publication()
         measure(collect(publication_id)) >> decide(publication_id)

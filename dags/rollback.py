@@ -27,7 +27,10 @@ def rollback_dag(pipeline: Pipeline) -> None:
         params={
             "reason": Param(type="string", minLength=3, description="Why; kept with the release."),
             "to_version": Param(
-                None, type=["null", "integer"], minimum=1, description="Version to put back; empty: the champion before."
+                None,
+                type=["null", "integer"],
+                minimum=1,
+                description="Version to put back; empty: the champion before.",
             ),
         },
     )

@@ -30,8 +30,12 @@ PIPELINES = load_pipelines()
     doc_md=__doc__,
     tags=["stage:sweep"],
     params={
-        "patience_seconds": Param(300, type="integer", minimum=0, description="Age at which a row nobody took up is late."),
-        "keep_days": Param(30, type="integer", minimum=1, description="Days that snapshots and left-over files are kept."),
+        "patience_seconds": Param(
+            300, type="integer", minimum=0, description="Age at which a row nobody took up is late."
+        ),
+        "keep_days": Param(
+            30, type="integer", minimum=1, description="Days that snapshots and left-over files are kept."
+        ),
     },
 )
 def sweep() -> None:

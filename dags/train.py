@@ -44,9 +44,8 @@ def train_dag(pipeline: Pipeline) -> None:
             from include import retraining
 
             run_key = run_key_of(dag_run.run_id)
-            request_id = dag_run.partition_key or retraining.file_by_hand(pipeline, run_key, dict(params))
-            if not retraining.claim(request_id, run_key):
-                raise AirflowSkipException(f"{request_id} is another run's, or done.")
+            if not (request_id := retraining.claim(pipeline, dag_run.partition_key, run_key, params)):
+                raise AirflowSkipException(f"{dag_run.partition_key} is another run's, or done.")
             return request_id
 
         @task
@@ -56,14 +55,13 @@ def train_dag(pipeline: Pipeline) -> None:
             return gatekeeping.evaluate(pipeline, request_id)
 
         @task(outlets=[assets.model])
-        def register(release_id: str, *, outlet_events: Any) -> str:
+        def register(release_id: str, *, outlet_events: Any) -> None:
             from include import registry
 
             release = registry.register(release_id)
             if release.status == "rejected":
                 raise AirflowSkipException(release.note)
             outlet_events[assets.model].add_partitions([release_id])
-            return release.note
 
         @task(trigger_rule=TriggerRule.ONE_FAILED)
         def give_up(request_id: str) -> None:

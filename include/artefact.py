@@ -43,7 +43,7 @@ def sha256_of(content: bytes) -> str:
     return hashlib.sha256(content).hexdigest()
 
 
-def load_session(folder: Path | str, sha256: str, *, threads: int = 1) -> onnxruntime.InferenceSession:
+def load_session(folder: Path | str, sha256: str) -> onnxruntime.InferenceSession:
     """Load a folder's model, after making sure that it is the very file that was registered.
 
     The bytes that were checked are the bytes that are loaded: the file is read once.
@@ -63,16 +63,18 @@ def load_session(folder: Path | str, sha256: str, *, threads: int = 1) -> onnxru
             f"{path}: sha256 is {found}, expected {sha256}. The file was altered after training: it is not loaded. "
             "Train again, or promote another version."
         )
-    return session_of(content, threads=threads, name=str(path))
+    return session_of(content, name=str(path))
 
 
-def session_of(content: bytes, *, threads: int = 1, name: str = "model") -> onnxruntime.InferenceSession:
+def session_of(content: bytes, *, name: str = "model") -> onnxruntime.InferenceSession:
     """Turn the bytes of an ONNX graph into something that predicts.
 
     :raises ArtefactError: if ONNX Runtime refuses them.
     """
     options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = threads
+    options.intra_op_num_threads = (
+        1  # More threads wait for each other by spinning, which starves whatever runs beside.
+    )
     options.inter_op_num_threads = 1
     options.log_severity_level = 3
     try:

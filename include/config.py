@@ -138,8 +138,10 @@ class Monitoring(Strict):
 
     sample_rows: int = Field(5000, ge=100, description="Rows compared with as many of the training window.")
     noise_factor: float = Field(
-        1.25, ge=1, description="A column has drifted when it is this many times further from the training window than "
-        "the furthest single day of that window was."
+        1.25,
+        ge=1,
+        description="A column has drifted when it is this many times further from the training window than "
+        "the furthest single day of that window was.",
     )
 
 
@@ -147,7 +149,9 @@ class Governor(Strict):
     """When falling quality or drift becomes a retrain request."""
 
     metric: Literal["auc", "log_loss"] = Field("log_loss", description="Quality that is watched, window by window.")
-    max_quality_drop: float = Field(0.1, ge=0, description="A window this much worse than the champion's hold-out alarms.")
+    max_quality_drop: float = Field(
+        0.1, ge=0, description="A window this much worse than the champion's hold-out alarms."
+    )
     max_drifted_share: Share = Field(0.1, description="Where labels are missing: share of drifted columns that alarms.")
     windows: int = Field(5, ge=1, description="Newest windows that are looked at (n).")
     alarming: int = Field(3, ge=1, description="Windows among them that must be alarming, the newest included (k).")
@@ -185,7 +189,9 @@ class Pipeline(Strict):
         columns = self.cleaning.columns
         for role, column in (("key", self.key), ("date", self.date)):
             if column not in columns:
-                raise ValueError(f"'{role}' names '{column}', which 'cleaning.columns' does not have: {sorted(columns)}")
+                raise ValueError(
+                    f"'{role}' names '{column}', which 'cleaning.columns' does not have: {sorted(columns)}"
+                )
         if self.key not in self.cleaning.labels:
             raise ValueError(f"'cleaning.labels' lacks the key '{self.key}': labels could not be matched")
         missing = {join.reference for join in self.cleaning.joins} - set(self.source.references)
@@ -193,7 +199,9 @@ class Pipeline(Strict):
             raise ValueError(f"'cleaning.joins' uses {sorted(missing)}, not in 'source.references'")
         unknown = {self.training.target, *self.training.features.names} - self.clean_columns
         if unknown:
-            raise ValueError(f"'training' uses {sorted(unknown)}, not columns of the clean table: {sorted(self.clean_columns)}")
+            raise ValueError(
+                f"'training' uses {sorted(unknown)}, not columns of the clean table: {sorted(self.clean_columns)}"
+            )
         return self
 
     @property
@@ -240,7 +248,9 @@ def load_settings() -> Settings:
         pipelines=Path(env.get("EVERGREEN_PIPELINES", ROOT / "config" / "pipelines")).resolve(),
         ledger_url=env.get("EVERGREEN_LEDGER_URL", f"sqlite:///{data / 'ledger.db'}"),
         tracking_url=env.get("MLFLOW_TRACKING_URI", f"sqlite:///{data / 'mlflow.db'}"),
-        endpoint_url=env.get("EVERGREEN_ENDPOINT_URL", f"http://127.0.0.1:{env.get('EVERGREEN_ENDPOINT_PORT', '8090')}"),
+        endpoint_url=env.get(
+            "EVERGREEN_ENDPOINT_URL", f"http://127.0.0.1:{env.get('EVERGREEN_ENDPOINT_PORT', '8090')}"
+        ),
         spark_remote=env.get("SPARK_REMOTE"),
         airflow_url=env.get("AIRFLOW__API__BASE_URL", "http://127.0.0.1:8080"),
     )

@@ -82,7 +82,9 @@ def promote(release_id: str, *, timeout_seconds: float = 30.0) -> None:
             release = releases.get_release(session, release_id)
     except StaleReleaseError as error:
         with open_ledger(settings.ledger_url) as session:  # else it would be taken up again and again
-            releases.give_up_promotion(session, release_id, note=str(error))
+            has_served = releases.get_release(session, release_id).serving_at is not None
+            becomes = "retired" if has_served else "failed"
+            releases.give_up_promotion(session, release_id, note=str(error), becomes=becomes)
         raise
     if fence is None:
         reconcile(release.pipeline)
@@ -199,7 +201,7 @@ def _wait_until_acknowledged(url: str, state: State, timeout_seconds: float) -> 
     until = time.monotonic() + timeout_seconds
     while True:
         try:
-            answer = httpx.get(f"{url}/ping", timeout=2).json()
+            answer = httpx.get(f"{url}/ping", timeout=2, trust_env=False).json()
             if has_acknowledged(answer, state):
                 return None
             heard = answer.get("errors", {}).get(state.pipeline) or f"it serves {answer.get('pipelines')}"

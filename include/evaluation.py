@@ -65,38 +65,31 @@ def quality(metric: str, labels: Floats, predictions: Floats) -> float:
     return float(_resampled(metric, labels, predictions, one_block, np.ones((1, 1)))[0])
 
 
-def paired_interval(  # noqa: PLR0913: five arrays and settings that only make sense together.
-    metric: str,
-    labels: Floats,
-    new: Floats,
-    old: Floats,
-    days: npt.ArrayLike,
-    *,
-    confidence: float = 0.9,
-    resamples: int = 500,
-) -> Interval:
+def paired_interval(labels: Floats, new: Floats, old: Floats, days: npt.ArrayLike, *, policy: Gate) -> Interval:
     """Return the gain of the new predictions over the old ones, with an interval from resampling whole days.
 
     Rows of one day are alike (weather, crowds), so that resampling rows would promise far too narrow an interval.
     Both models are measured on the same resampled days: what makes a day hard for both cancels out.
     """
     names, blocks = np.unique(np.asarray(days), return_inverse=True)
-    draws = np.random.default_rng(_SEED).multinomial(len(names), np.full(len(names), 1 / len(names)), size=resamples)
+    draws = np.random.default_rng(_SEED).multinomial(
+        len(names), np.full(len(names), 1 / len(names)), size=policy.resamples
+    )
     weights = np.vstack([np.ones(len(names)), draws])  # The first line is the data as they are.
-    measured_new = _resampled(metric, labels, new, blocks, weights)
-    measured_old = _resampled(metric, labels, old, blocks, weights)
-    gains = measured_new - measured_old if metric == "auc" else measured_old - measured_new
-    tail = (1 - confidence) / 2
+    measured_new = _resampled(policy.metric, labels, new, blocks, weights)
+    measured_old = _resampled(policy.metric, labels, old, blocks, weights)
+    gains = measured_new - measured_old if policy.metric == "auc" else measured_old - measured_new
+    tail = (1 - policy.confidence) / 2
     low, high = np.nanquantile(gains[1:], [tail, 1 - tail])
     return Interval(
-        metric,
-        float(measured_new[0]),
-        float(measured_old[0]),
-        float(gains[0]),
-        float(low),
-        float(high),
-        len(names),
-        len(labels),
+        metric=policy.metric,
+        new=float(measured_new[0]),
+        old=float(measured_old[0]),
+        gain=float(gains[0]),
+        low=float(low),
+        high=float(high),
+        days=len(names),
+        rows=len(labels),
     )
 
 
@@ -113,9 +106,7 @@ def gate(labels: Floats, challenger: Floats, champion: Floats | None, days: npt.
         num_days = len(np.unique(np.asarray(days)))
         return Verdict(False, policy.metric, None, None, None, None, num_days, len(labels), f"Refused: {refusal}.")
 
-    found = paired_interval(
-        policy.metric, labels, challenger, rival, days, confidence=policy.confidence, resamples=policy.resamples
-    )
+    found = paired_interval(labels, challenger, rival, days, policy=policy)
     needed = f"above {policy.min_gain:+.4f}, with an interval not below {-policy.margin:+.4f}"
     passed = found.gain > policy.min_gain and found.low >= -policy.margin
     if first:

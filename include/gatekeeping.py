@@ -53,8 +53,8 @@ def judge(pipeline: Pipeline, folder: Path, manifest: Manifest, champion: Releas
     difference = float(np.abs(challenger - rows["prediction"].to_numpy()).max())
     if not difference <= SAME:
         raise ArtefactError(
-            f"{folder}: the model differs from its recorded predictions by up to {difference:.2e}, at most {SAME:.0e} is "
-            "allowed. Its hold-out or the runtime has changed: train again."
+            f"{folder}: the model differs from its recorded predictions by up to {difference:.2e}, at most {SAME:.0e} "
+            "is allowed. Its hold-out or the runtime has changed: train again."
         )
     incumbent = _predict_as_champion(pipeline, champion, manifest, rows) if champion else None
     labels = rows["label"].to_numpy().astype(np.float64)
@@ -63,7 +63,7 @@ def judge(pipeline: Pipeline, folder: Path, manifest: Manifest, champion: Releas
 
 def _predict(folder: Path | str, sha256: str, rows: pa.Table) -> Predictions:
     features = artefact.features_of(artefact.read_manifest(folder))
-    return artefact.predict(artefact.load_session(folder, sha256, threads=2), feature_columns(rows, features), features)
+    return artefact.predict(artefact.load_session(folder, sha256), feature_columns(rows, features), features)
 
 
 def _predict_as_champion(pipeline: Pipeline, champion: Release, manifest: Manifest, rows: pa.Table) -> Predictions:

@@ -48,7 +48,9 @@ def announce_again(pipeline: Pipeline, days: list[str], run_key: str) -> str:
     with open_ledger() as session:
         known = [day for day in days if day in set(nights.published_days(session, pipeline.name))]
         if not known:
-            raise ValueError(f"None of the days {days[0]} to {days[-1]} is published in '{pipeline.name}': ingest them first.")
+            raise ValueError(
+                f"None of the days {days[0]} to {days[-1]} is published in '{pipeline.name}': ingest them first."
+            )
         nights.announce(
             session,
             Publication(id=publication_id, pipeline=pipeline.name, days=known, rows=0, snapshot_id=snapshot_id),

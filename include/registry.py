@@ -2,17 +2,17 @@
 
 import logging
 import os
+import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import requests
-from mlflow import MlflowClient  # noqa: TID253 - no DAG imports this file while it is parsed
-from mlflow.entities import Metric, Param, RunStatus, RunTag
-from mlflow.entities.model_registry import ModelVersion
-from mlflow.exceptions import MlflowException
-from mlflow.utils.time import get_current_time_millis
+from mlflow import MlflowClient  # noqa: TID253 - tasks import this file, never a DAG's top
+from mlflow.entities import Metric, Param, RunStatus, RunTag  # noqa: TID253
+from mlflow.entities.model_registry import ModelVersion  # noqa: TID253
+from mlflow.exceptions import MlflowException  # noqa: TID253
 
 from include import artefact
 from include.config import load_settings
@@ -94,7 +94,7 @@ def _log_training(client: MlflowClient, folder: Path, manifest: Mapping[str, Any
 
 
 def _metrics(manifest: Mapping[str, Any]) -> list[Metric]:
-    now = get_current_time_millis()
+    now = int(time.time() * 1000)
     curves = [
         Metric(name, value, now, epoch)
         for name, values in manifest["curves"].items()

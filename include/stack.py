@@ -112,10 +112,17 @@ class Stack:
         :raises StackError: with the end of its output, if it fails.
         """
         done = subprocess.run(  # noqa: S603 - our own commands
-            [BIN / command[0], *command[1:]], cwd=ROOT, env=self.environment, capture_output=True, text=True, check=False
+            [BIN / command[0], *command[1:]],
+            cwd=ROOT,
+            env=self.environment,
+            capture_output=True,
+            text=True,
+            check=False,
         )
         if done.returncode:
-            raise StackError(f"`{' '.join(command)}` failed ({done.returncode}): {(done.stderr or done.stdout)[-2000:]}")
+            raise StackError(
+                f"`{' '.join(command)}` failed ({done.returncode}): {(done.stderr or done.stdout)[-2000:]}"
+            )
         return done.stdout
 
     @property
@@ -160,7 +167,9 @@ class Stack:
     def _check_java(self) -> None:
         found = shutil.which("java", path=self.environment["PATH"]) or os.environ.get("JAVA_HOME")
         if not found:
-            raise StackError("No Java found, and Spark needs 17 or 21. On Debian: apt-get install openjdk-17-jre-headless.")
+            raise StackError(
+                "No Java found, and Spark needs 17 or 21. On Debian: apt-get install openjdk-17-jre-headless."
+            )
 
     def _check_ports(self) -> None:
         if self.is_up():
@@ -223,7 +232,9 @@ def _answers(is_ready: Callable[[], bool]) -> bool:
 
 def _airflow_is_healthy(url: str) -> bool:
     parts: dict[str, Any] = httpx.get(f"{url}/api/v2/monitor/health").json()
-    return all(parts[name]["status"] == "healthy" for name in ("metadatabase", "scheduler", "dag_processor", "triggerer"))
+    return all(
+        parts[name]["status"] == "healthy" for name in ("metadatabase", "scheduler", "dag_processor", "triggerer")
+    )
 
 
 def _listens(port: int) -> bool:

@@ -35,7 +35,9 @@ def _panel(session: Session, pipeline: Pipeline) -> Panel:
     unfinished = requests.unfinished_requests(session, pipeline.name)
     facts.add_row("open requests", "\n".join(f"{row.id}: {row.status}, {row.reason}" for row in unfinished) or "none")
     decision = nights.last_decision(session, pipeline.name)
-    facts.add_row("governor", f"[bold]{decision.action}[/]: {decision.reason}" if decision else "has not said anything yet")
+    facts.add_row(
+        "governor", f"[bold]{decision.action}[/]: {decision.reason}" if decision else "has not said anything yet"
+    )
     parts: Sequence[RenderableType] = (facts, _days(session, pipeline), _releases(session, pipeline))
     return Panel(Group(*parts), title=f"[bold]{pipeline.name}[/]  {pipeline.description}", title_align="left")
 

@@ -57,7 +57,9 @@ def run(spec: CleaningSpec) -> str:
         labels = _landed(spark, [files["labels"] for files in days.values()], list(pipeline.cleaning.labels))
         checked_labels = check_labels(labels, pipeline)
         checked = check_events(spark, events, pipeline, checked_labels)
-        _write(_by_day(rules.clean_rows(checked, rules.columns_of(pipeline)), pipeline), Path(spec.folder) / "data", "_p")
+        columns = [F.col(SOURCE_DAY).alias("_p"), *rules.columns_of(pipeline)]  # `partitionBy` takes `_p` out of the file
+        clean_rows = rules.clean_rows(checked).select(columns)
+        _write(clean_rows.sortWithinPartitions("_p", pipeline.key), Path(spec.folder) / "data", "_p")
         bad = rules.quarantined_rows(checked, "events").union(rules.quarantined_rows(checked_labels, "labels"))
         _write(bad.repartition("day").sortWithinPartitions("day", SOURCE_FILE, SOURCE_ROW), quarantine, "day")
     return _summarise(spec, list(days), quarantine)
@@ -102,8 +104,12 @@ def feature_rows(pipeline: Pipeline, events_files: dict[str, str]) -> pa.Table:
         events = spark.createDataFrame(pa.concat_tables([table.select(wanted) for table in tables]))
         checked = check_events(spark, events, pipeline, None)
         names = [name for name in pipeline.training.features.names if name not in {pipeline.key, pipeline.date}]
-        good = rules.clean_rows(checked, [pipeline.key, pipeline.date, *names])
-        return good.withColumn(pipeline.date, F.col(pipeline.date).cast("string")).sort(pipeline.date, pipeline.key).toArrow()
+        good = rules.clean_rows(checked).select(pipeline.key, pipeline.date, *names)
+        return (
+            good.withColumn(pipeline.date, F.col(pipeline.date).cast("string"))
+            .sort(pipeline.date, pipeline.key)
+            .toArrow()
+        )
 
 
 def read_reference(spark: SparkSession, pipeline: Pipeline, name: str) -> DataFrame:
@@ -123,17 +129,12 @@ def read_reference(spark: SparkSession, pipeline: Pipeline, name: str) -> DataFr
 def _landed(spark: SparkSession, paths: list[str], columns: list[str]) -> DataFrame:
     texts = [T.StructField(name, T.StringType()) for name in (SOURCE_DAY, SOURCE_FILE, MALFORMED, *columns)]
     schema = T.StructType([*texts, T.StructField(SOURCE_ROW, T.LongType())])
-    return spark.read.schema(schema).parquet(*paths)
+    return spark.read.schema(schema).parquet(*paths).repartition(SOURCE_DAY)
 
 
-def _by_day(rows: DataFrame, pipeline: Pipeline) -> DataFrame:
-    """Bring each day together and in a fixed order, with a copy of the date that `partitionBy` may take away."""
-    copied = rows.withColumn("_p", F.col(pipeline.date).cast("string"))
-    return copied.repartition("_p").sortWithinPartitions("_p", pipeline.key)
-
-
-def _write(rows: DataFrame, folder: Path, by: str) -> None:
-    writer = rows.write.mode("overwrite").partitionBy(by).option("compression", "zstd")
+def _write(rows: DataFrame, folder: Path, day: str) -> None:
+    """Write one sorted file per day into a folder per day; rows of a day are together since they were read."""
+    writer = rows.write.mode("overwrite").partitionBy(day).option("compression", "zstd")
     writer.option("mapreduce.fileoutputcommitter.marksuccessfuljobs", "false").parquet(str(folder))
 
 
@@ -152,9 +153,13 @@ def _summarise(spec: CleaningSpec, days: list[str], quarantine: Path) -> str:
             "files": [str(path) for path in files],
         }
     index = Path(spec.folder) / "staged.json"
-    write_text(index, json.dumps({"folder": spec.folder, "days": staged, "rules": dict(broken.most_common())}, indent=1))
+    write_text(
+        index, json.dumps({"folder": spec.folder, "days": staged, "rules": dict(broken.most_common())}, indent=1)
+    )
     rows, quarantined = (sum(day[key] for day in staged.values()) for key in ("rows", "quarantined"))
-    log.info("Cleaned %s days: %s rows staged, %s quarantined %s: %s", len(days), rows, quarantined, dict(broken), index)
+    log.info(
+        "Cleaned %s days: %s rows staged, %s quarantined %s: %s", len(days), rows, quarantined, dict(broken), index
+    )
     return str(index)
 
 

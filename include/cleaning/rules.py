@@ -22,7 +22,9 @@ def cast_columns(rows: DataFrame, types: Mapping[str, str]) -> DataFrame:
         if kind == "double":
             cast[name] = F.when(~(F.isnan(cast[name]) | (F.abs(cast[name]) == float("inf"))), cast[name])
     failed = {
-        f"type:{name}": F.col(_quoted(name)).isNotNull() & cast[name].isNull() for name, kind in types.items() if kind != "string"
+        f"type:{name}": F.col(_quoted(name)).isNotNull() & cast[name].isNull()
+        for name, kind in types.items()
+        if kind != "string"
     }
     typed = rows.select(
         *(F.col(name) for name in (SOURCE_DAY, SOURCE_FILE, SOURCE_ROW, MALFORMED)),
@@ -70,7 +72,8 @@ def join_reference(rows: DataFrame, reference: DataFrame, join: Join) -> DataFra
     """Look columns up in a reference; where it has several rows for a key its last one counts, so none multiplies."""
     keys = [F.expr(expression).alias(f"_key{i}") for i, expression in enumerate(join.on.values())]
     taken = F.struct(*(F.expr(expression).alias(name) for name, expression in join.take.items())).alias("_taken")
-    numbered = reference.select(*keys, taken, F.monotonically_increasing_id().alias("_line"))
+    # One partition: it is sent to every task anyway, and so it is grouped without a shuffle of its own.
+    numbered = reference.coalesce(1).select(*keys, taken, F.monotonically_increasing_id().alias("_line"))
     key_names = [f"_key{i}" for i in range(len(keys))]
     lookup = numbered.groupBy(*key_names).agg(F.max_by("_taken", "_line").alias("_taken"))
     match = [F.col(_quoted(column)) == F.col(name) for column, name in zip(join.on, key_names, strict=True)]
@@ -104,9 +107,9 @@ def fill(rows: DataFrame, values: Mapping[str, str | float | int | bool]) -> Dat
     return rows
 
 
-def clean_rows(rows: DataFrame, columns: list[str]) -> DataFrame:
-    """Return the rows that broke no rule, with the clean table's columns in order."""
-    return rows.where(F.size(BROKEN) == 0).select(*(F.col(_quoted(name)) for name in columns))
+def clean_rows(rows: DataFrame) -> DataFrame:
+    """Return the rows that broke no rule."""
+    return rows.where(F.size(BROKEN) == 0)
 
 
 def quarantined_rows(rows: DataFrame, source_kind: str) -> DataFrame:

@@ -31,7 +31,9 @@ class Airflow:
         def missing() -> set[str]:
             return dag_ids - {dag["dag_id"] for dag in self._get("/dags", limit=1000)["dags"]}
 
-        wait_until(lambda: not missing(), timeout, lambda: f"Airflow has not parsed {missing()}: {self.import_errors()}")
+        wait_until(
+            lambda: not missing(), timeout, lambda: f"Airflow has not parsed {missing()}: {self.import_errors()}"
+        )
 
     def import_errors(self) -> list[str]:
         """Return what keeps DAG files from being parsed."""

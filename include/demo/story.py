@@ -83,7 +83,9 @@ class Story:
         with open_ledger() as session:
             decision = nights.last_decision(session, PIPELINE)
         if decision is None or decision.request_id:
-            raise StackError(f"History must not ask for a retraining, but the governor said: {decision and decision.reason}")
+            raise StackError(
+                f"History must not ask for a retraining, but the governor said: {decision and decision.reason}"
+            )
         return f"{told}; governor: {decision.reason}"
 
     def live_through(self, day: str, position: int) -> str:

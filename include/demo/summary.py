@@ -48,7 +48,9 @@ def broken_promises(summary: dict[str, Any]) -> list[str]:
     airflow, partitions = summary["airflow"], summary["partitions"]
     promises = {
         "No retraining put a second model behind the endpoint.": "second_model" in summary,
-        f"{summary['traffic']['failed']} requests failed: {summary['traffic']['failures']}": not summary["traffic"]["failed"],
+        f"{summary['traffic']['failed']} requests failed: {summary['traffic']['failures']}": not summary["traffic"][
+            "failed"
+        ],
         f"Tasks failed that should not have: {airflow['unexpected']}": not airflow["unexpected"],
         "The broken delivery was not refused and its correction accepted.": partitions["refused"] > 0
         and partitions["redelivered"] > 0,
@@ -61,12 +63,15 @@ def summary_table(summary: dict[str, Any]) -> Table:
     """Return what a person wants to know of it."""
     table = Table(title="What happened", show_header=False, title_justify="left")
     first = summary["first_model"]
-    table.add_row("first model", f"v{first['version']}, AUC {first['auc']:.3f} held out, {first['train_rows']:,} flights")
+    table.add_row(
+        "first model", f"v{first['version']}, AUC {first['auc']:.3f} held out, {first['train_rows']:,} flights"
+    )
     if second := summary.get("second_model"):
         drift, retrain, interval = summary["drift"], summary["retrain"], second["gain_interval"]
         table.add_row("went stale", f"night of {drift['partition']}: {retrain['reason']}")
         table.add_row(
-            "retrained", f"by {retrain['triggered_by']}; {retrain['seconds_request_to_serving']} s from request to serving"
+            "retrained",
+            f"by {retrain['triggered_by']}; {retrain['seconds_request_to_serving']} s from request to serving",
         )
         table.add_row(
             "second model",
@@ -75,7 +80,9 @@ def summary_table(summary: dict[str, Any]) -> Table:
             f"(gain's 90% interval over days: {interval[0]:+.3f} to {interval[1]:+.3f})",
         )
     traffic, partitions, airflow = summary["traffic"], summary["partitions"], summary["airflow"]
-    table.add_row("traffic", f"{traffic['sent']:,} requests, {traffic['flights']:,} flights, {traffic['failed']} failed")
+    table.add_row(
+        "traffic", f"{traffic['sent']:,} requests, {traffic['flights']:,} flights, {traffic['failed']} failed"
+    )
     table.add_row(
         "partitions",
         f"{partitions['published']} published, {partitions['refused']} refused, {partitions['redelivered']} redelivered; "
@@ -154,7 +161,9 @@ def _score(release: Release, rows: Any) -> Any:
 def _airflow(story: Story) -> dict[str, Any]:
     runs, tasks = story.airflow.runs(), story.airflow.task_instances()
     failed = [task for task in tasks if task["state"] == "failed"]
-    broken = {run["dag_run_id"] for run in runs if run["partition_key"] == BROKEN_NIGHT and run["run_type"] == "scheduled"}
+    broken = {
+        run["dag_run_id"] for run in runs if run["partition_key"] == BROKEN_NIGHT and run["run_type"] == "scheduled"
+    }
     return {
         "dag_runs": len(runs),
         "task_instances": len(tasks),

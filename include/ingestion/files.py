@@ -118,7 +118,9 @@ def _parse(delivery: Path, content: bytes) -> tuple[pa.Table, list[tuple[int, st
             ),
         )
     except (pa.ArrowInvalid, OSError) as error:
-        raise BadDeliveryError(f"{delivery}: not readable as CSV in UTF-8: {error}. Have it delivered again.") from error
+        raise BadDeliveryError(
+            f"{delivery}: not readable as CSV in UTF-8: {error}. Have it delivered again."
+        ) from error
     return table, bad_lines
 
 
@@ -143,7 +145,10 @@ def _with_source(table: pa.Table, bad_lines: list[tuple[int, str]], day: str, fi
     rows = table.append_column(SOURCE_ROW, pa.array(good, pa.int64()))
     rows = rows.append_column(MALFORMED, pa.nulls(len(rows), pa.string())).filter(pa.array(~blank))
     malformed = pa.table(
-        {SOURCE_ROW: pa.array([n for n, _ in bad_lines], pa.int64()), MALFORMED: pa.array([t for _, t in bad_lines], pa.string())}
+        {
+            SOURCE_ROW: pa.array([n for n, _ in bad_lines], pa.int64()),
+            MALFORMED: pa.array([t for _, t in bad_lines], pa.string()),
+        }
     )
     rows = pa.concat_tables([rows, malformed], promote_options="default").combine_chunks()
     rows = rows.append_column(SOURCE_FILE, pa.repeat(file, len(rows)))

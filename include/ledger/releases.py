@@ -45,7 +45,12 @@ def add_release(session: Session, pipeline: str, request_id: str, **fields: Any)
         return known
     version = next_version(session, pipeline)
     release = Release(
-        id=f"{pipeline}.v{version}", pipeline=pipeline, version=version, request_id=request_id, status="candidate", **fields
+        id=f"{pipeline}.v{version}",
+        pipeline=pipeline,
+        version=version,
+        request_id=request_id,
+        status="candidate",
+        **fields,
     )
     session.add(release)
     session.flush()
@@ -88,7 +93,9 @@ def finish_promotion(session: Session, release_id: str, fence: int, *, predecess
     release = get_release(session, release_id)
     newest = session.scalar(select(func.max(Release.fence)).where(Release.pipeline == release.pipeline))
     if release.status != "promoting" or release.fence != fence or newest != fence:
-        raise StaleReleaseError(f"{release_id} with fence {fence} was overtaken: {release.status}, newest fence {newest}.")
+        raise StaleReleaseError(
+            f"{release_id} with fence {fence} was overtaken: {release.status}, newest fence {newest}."
+        )
     session.execute(
         update(Release)
         .where(Release.pipeline == release.pipeline, Release.status == "champion")
@@ -123,7 +130,9 @@ def get_release(session: Session, release_id: str) -> Release:
 
 
 def _move(session: Session, release_id: str, sources: set[str], **values: Any) -> bool:
-    result = session.execute(update(Release).where(Release.id == release_id, Release.status.in_(sources)).values(**values))
+    result = session.execute(
+        update(Release).where(Release.id == release_id, Release.status.in_(sources)).values(**values)
+    )
     session.expire_all()
     return bool(result.rowcount)  # type: ignore[attr-defined]
 

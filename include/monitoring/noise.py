@@ -30,7 +30,8 @@ def noise_of(pipeline: Pipeline, model_uri: str, reference: pa.Table, cache: Pat
         return known
     features = artefact.features_of(manifest)
     columns = [pipeline.date, *features.names]
-    window = lake.read_clean(pipeline.name, *manifest["train_days"], columns, snapshot_id=manifest["snapshot_id"])
+    first, last = manifest["train_days"]
+    window = lake.read_clean(pipeline.name, first, last, columns, manifest["snapshot_id"])
     model = artefact.load_session(model_uri, manifest["sha256"])
     predictions = artefact.predict(model, {name: window[name].to_pylist() for name in features.names}, features)
     window = window.append_column(PREDICTION, pa.array(predictions.astype(np.float64)))
@@ -71,4 +72,4 @@ def category_distance(current: pa.ChunkedArray, reference: pa.ChunkedArray) -> f
 
 def _numbers(column: pa.ChunkedArray) -> np.ndarray[tuple[int, ...], np.dtype[np.float64]]:
     values = column.cast(pa.float64()).drop_null().to_numpy()
-    return values[np.isfinite(values)]  # type: ignore[no-any-return]
+    return values[np.isfinite(values)]

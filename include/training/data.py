@@ -87,8 +87,8 @@ def _window(table: pa.Table, spec: Spec, name: str) -> Window:
     labels = pc.cast(table[spec.training.target], pa.float32()).to_numpy()
     if len(np.unique(labels)) < 2:
         raise NotEnoughDataError(
-            f"The {name} of '{spec.pipeline}' has {len(labels)} labelled rows, all of one class or none at all: both classes "
-            "are needed to learn and to judge. Ingest days with labels of both kinds."
+            f"The {name} of '{spec.pipeline}' has {len(labels)} labelled rows, all of one class or none at all: both "
+            "classes are needed to learn and to judge. Ingest days with labels of both kinds."
         )
     return Window(
         keys=table[spec.key].combine_chunks(),

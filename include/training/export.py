@@ -1,4 +1,4 @@
-"""This file joins preprocessing and network into one ONNX graph that takes raw columns, and proves that it is the same."""
+"""This file joins preprocessing and network into one ONNX graph that takes raw columns, and proves it is the same."""
 
 import logging
 import warnings
@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 import onnx
 import torch
-from onnx import compose
+from onnx import compose, version_converter
 from skl2onnx import convert_sklearn
 from skl2onnx.common.data_types import FloatTensorType, StringTensorType
 from sklearn.compose import ColumnTransformer
@@ -49,7 +49,7 @@ def check_same(
 
     :raises ArtefactError: if they differ by more than 1e-5 anywhere, or are not numbers.
     """
-    predictions = artefact.predict(artefact.session_of(content, threads=2), columns, features)
+    predictions = artefact.predict(artefact.session_of(content), columns, features)
     difference = float(np.abs(predictions - expected).max())
     if not difference <= LARGEST_DIFFERENCE or predictions.shape != expected.shape:
         raise ArtefactError(
@@ -63,10 +63,9 @@ def check_same(
 def _preprocessing_graph(preprocessor: ColumnTransformer, features: Features) -> onnx.ModelProto:
     inputs = [(name, FloatTensorType([None, 1])) for name in features.numeric]
     inputs += [(name, StringTensorType([None, 1])) for name in features.categorical]
-    graph: onnx.ModelProto = convert_sklearn(
-        preprocessor, "preprocessing", inputs, target_opset={"": OPSET, "ai.onnx.ml": 3}
-    )
-    return graph
+    graph = convert_sklearn(preprocessor, "preprocessing", inputs, target_opset={"": OPSET, "ai.onnx.ml": 3})
+    # skl2onnx declares the lowest operator set that will do; merging wants the network's.
+    return version_converter.convert_version(graph, OPSET)
 
 
 def _network_graph(network: nn.Module, width: int) -> onnx.ModelProto:

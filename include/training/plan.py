@@ -72,7 +72,7 @@ def windows(labelled: Mapping[str, int], training: Training, name: str) -> tuple
         found = f"{len(days)} labelled days ({days[0]} to {days[-1]})" if days else "no labelled day"
         raise NotEnoughDataError(
             f"'{name}' has {found}: {rows} rows to train on once the newest {training.holdout_days} days are held out. "
-            f"At least {training.min_rows} rows are needed (`training.min_rows`): ingest more days, or lower `holdout_days`."
+            f"At least {training.min_rows} rows are needed (`training.min_rows`): ingest more days."
         )
     return (train[0], train[-1]), (holdout[0], holdout[-1])
 

@@ -15,7 +15,7 @@ from include.config import Features
 
 
 def fit_preprocessor(columns: Mapping[str, npt.NDArray[Any]], features: Features) -> ColumnTransformer:
-    """Learn medians, scales and categories; numbers come out first, then one code per category, -1 for an unknown one."""
+    """Learn medians, scales and categories; numbers come out first, then codes of categories, -1 for unknown."""
     numbers = Steps([("fill", SimpleImputer(strategy="median", keep_empty_features=True)), ("scale", StandardScaler())])
     codes = OrdinalEncoder(handle_unknown="use_encoded_value", unknown_value=-1, dtype=np.float32)
     parts = [("numeric", numbers, features.numeric), ("categorical", codes, features.categorical)]
@@ -46,7 +46,7 @@ def _frame(columns: Mapping[str, npt.NDArray[Any]], features: Features) -> pd.Da
 
 
 def _round_to_float32(scaler: StandardScaler) -> None:
-    # The exported graph holds float32. With a mean of 1017.1234 and a spread of 7, rounding it only there would shift the
-    # input by a millionth of its spread; rounded here, network and graph see the same numbers.
+    # The exported graph holds float32. With a mean of 1017.1234 and a spread of 7, rounding it only there would shift
+    # the input by a millionth of its spread; rounded here, network and graph see the same numbers.
     scaler.mean_ = scaler.mean_.astype(np.float32).astype(np.float64)
     scaler.scale_ = scaler.scale_.astype(np.float32).astype(np.float64)

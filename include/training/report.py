@@ -89,8 +89,8 @@ def card(manifest: Mapping[str, Any]) -> str:
 | | |
 | --- | --- |
 | asked for because | {manifest["reason"]} |
-| learned from | {manifest["train_rows"]:,} rows, {manifest["train_days"][0]} to {manifest["train_days"][1]} |
-| judged on | {manifest["holdout_rows"]:,} rows it never saw, {manifest["holdout_days"][0]} to {manifest["holdout_days"][1]} |
+| learned from | {manifest["train_rows"]:,} rows, {" to ".join(manifest["train_days"])} |
+| judged on | {manifest["holdout_rows"]:,} rows it never saw, {" to ".join(manifest["holdout_days"])} |
 | snapshot of the table | `{manifest["snapshot_id"]}` |
 | AUC / log-loss / Brier | {metrics["auc"]:.4f} / {metrics["log_loss"]:.4f} / {metrics["brier"]:.4f} |
 | share of `{manifest["target"]}` in training | {manifest["base_rate"]:.1%} |
@@ -99,9 +99,9 @@ def card(manifest: Mapping[str, Any]) -> str:
 | largest difference from PyTorch | {manifest["parity"]:.1e} |
 | sha256 | `{manifest["sha256"]}` |
 
-**Not for** rows of another kind than those it learned from: a category it does not know counts as unknown, a missing number
-as the training median. Its probabilities follow the base rate of its training window; when that moves, they are off until
-the next training.
+**Not for** rows of another kind than those it learned from: a category it does not know counts as unknown, a missing
+number as the training median. Its probabilities follow the base rate of its training window; when that moves, they are
+off until the next training.
 """
 
 

@@ -1,4 +1,4 @@
-"""This file is one training from beginning to end: data, network, graph, report, tracking, and the folder that holds them."""
+"""This file is one training from beginning to end: data, network, graph, report, tracking, and the model's folder."""
 
 import json
 import logging
@@ -114,7 +114,7 @@ def _reference(spec: Spec, window: Window, content: bytes) -> Any:
     size = min(spec.sample_rows, len(window))
     rows = np.sort(np.random.default_rng(spec.training.seed).choice(len(window), size, replace=False))
     columns = {name: values[rows] for name, values in window.columns.items()}
-    predictions = artefact.predict(artefact.session_of(content, threads=2), columns, spec.training.features)
+    predictions = artefact.predict(artefact.session_of(content), columns, spec.training.features)
     table = window.as_table(spec, rows)
     return table.append_column("prediction", [predictions])
 

@@ -32,7 +32,9 @@ class AlertNotifier(BaseNotifier):
             from airflow.providers.smtp.notifications.smtp import SmtpNotifier
 
             to = connection.extra_dejson["to"]
-            SmtpNotifier(to=to, subject=f"{task.dag_id} failed", html_content=text, smtp_conn_id=CONNECTION).notify(context)
+            SmtpNotifier(to=to, subject=f"{task.dag_id} failed", html_content=text, smtp_conn_id=CONNECTION).notify(
+                context
+            )
         else:
             from airflow.providers.http.hooks.http import HttpHook
 

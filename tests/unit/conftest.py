@@ -53,7 +53,7 @@ def rides(settings: Settings) -> Pipeline:
 
 @pytest.fixture
 def make_model(settings: Settings) -> Callable[..., tuple[str, str]]:
-    """Write a model folder whose answer is sigmoid(slope x distance), 0 where distance is missing; return (folder, sha256)."""
+    """Write a model folder whose answer is sigmoid(slope x distance); return (folder, sha256)."""
 
     def make(name: str, slope: float = 1.0, **manifest: Any) -> tuple[str, str]:
         folder = settings.models / "rides" / name

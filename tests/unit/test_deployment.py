@@ -23,7 +23,7 @@ class Endpoint:
         self.seen = []
         self.on_ping = lambda: None
 
-    def get(self, url, timeout):
+    def get(self, url, timeout, trust_env):
         if not self.is_up:
             raise httpx.ConnectError("refused")
         self.on_ping()
@@ -286,6 +286,24 @@ def test_a_rollback_that_was_killed_is_taken_up_again(approve, settings, endpoin
 
     assert deployment.rollback("rides", "bad") == "rides.v2"
     assert declared_version(settings) == 2
+
+
+def test_deploying_half_a_rollback_does_not_make_a_former_champion_a_failure(approve, endpoint):
+    for compared_with in (None, 1):
+        deployment.promote(approve(compared_with))
+
+    def die():
+        endpoint.on_ping = lambda: None
+        raise KeyboardInterrupt
+
+    endpoint.on_ping = die
+    with pytest.raises(KeyboardInterrupt):
+        deployment.rollback("rides", "bad")
+
+    with pytest.raises(StaleReleaseError):
+        deployment.promote("rides.v1")
+
+    assert status_of("rides.v1") == "retired"
 
 
 def test_a_rollback_overtakes_a_promotion_under_way(approve, settings, endpoint):

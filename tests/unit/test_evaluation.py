@@ -44,7 +44,7 @@ def test_interval_is_the_one_of_resampling_whole_days_row_by_row() -> None:
     labels, signal, days, random = nights(3, days=5, rows=200)
     new, old = model(signal, random, noise=0.4), model(signal, random, noise=0.8)
 
-    found = paired_interval("auc", labels, new, old, days, resamples=400)
+    found = paired_interval(labels, new, old, days, policy=Gate(resamples=400))
 
     slow = np.random.default_rng(0)
     gains = []
@@ -59,7 +59,9 @@ def test_interval_is_the_one_of_resampling_whole_days_row_by_row() -> None:
 def test_better_is_a_positive_gain_in_either_metric(metric: str) -> None:
     labels, signal, days, random = nights(1)
 
-    found = paired_interval(metric, labels, model(signal, random, noise=0.1), model(signal, random, noise=2), days)
+    found = paired_interval(
+        labels, model(signal, random, noise=0.1), model(signal, random, noise=2), days, policy=Gate(metric=metric)
+    )
 
     assert 0 < found.low < found.gain < found.high
 
@@ -68,8 +70,8 @@ def test_days_that_go_together_give_a_wider_interval_than_rows_would() -> None:
     labels, signal, days, _ = nights(2, rows=2000)
     by_day = signal + np.random.default_rng(5).normal(0, 1, 14)[days]  # A model that is lucky or unlucky by the day.
 
-    blocks = paired_interval("auc", labels, by_day, signal, days)
-    single = paired_interval("auc", labels, by_day, signal, np.arange(len(labels)))
+    blocks = paired_interval(labels, by_day, signal, days, policy=POLICY)
+    single = paired_interval(labels, by_day, signal, np.arange(len(labels)), policy=POLICY)
 
     assert blocks.high - blocks.low > 1.5 * (single.high - single.low)
 

@@ -36,7 +36,9 @@ class LandDeliveryOperator(BaseOperator):
         pipeline = load_pipeline(self.pipeline_name)
         night = context["dag_run"].partition_key
         if night and not is_delivered(pipeline, night):
-            self.log.info("The delivery of %s is not here yet; waiting at most %s h", night, pipeline.schedule.wait_hours)
+            self.log.info(
+                "The delivery of %s is not here yet; waiting at most %s h", night, pipeline.schedule.wait_hours
+            )
             self.defer(
                 trigger=DeliveryTrigger(pipeline_name=self.pipeline_name, day=night),
                 method_name="land",

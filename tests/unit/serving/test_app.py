@@ -104,7 +104,11 @@ def test_a_bad_request_names_field_and_row(serve, settings):
         refused = ask(client, ROW, {**ROW, "distance": "far"})
 
     assert refused.status_code == 422
-    assert refused.json() == {"error": "'distance' is a string, expected a number or null.", "field": "distance", "row": 1}
+    assert refused.json() == {
+        "error": "'distance' is a string, expected a number or null.",
+        "field": "distance",
+        "row": 1,
+    }
 
 
 def test_a_body_that_is_too_large_is_refused(serve, settings, monkeypatch):

@@ -1,0 +1,63 @@
+"""This file runs every measurement and writes bench/results.json, with date, machine and commit.
+
+Everything is measured in one run, and what is compared is measured in turn: this kind of machine is noisy. A single
+measurement can be run again by its name: `python -m bench tax`; the others keep their numbers.
+"""
+
+import json
+import os
+import platform
+import subprocess
+import sys
+import tempfile
+from collections.abc import Callable
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+
+from bench import demo, history, parsing, stages, tax
+from include.stack import Stack, running
+
+RESULTS = Path(__file__).parent / "results.json"
+# With the services running; then those that start what they need themselves.
+WITH_SERVICES: dict[str, Callable[[Stack], Any]] = {"stages": stages.measure, "history": history.measure, "tax": tax.measure}
+ALONE: dict[str, Callable[[], Any]] = {"parsing": parsing.measure, "demo": demo.measure}
+
+
+def main(wanted: list[str]) -> None:
+    """Run the measurements asked for (all, if none is) and write them down."""
+    console = Console()
+    results: dict[str, Any] = json.loads(RESULTS.read_text()) if RESULTS.exists() else {}
+    results["about"] = about()
+    chosen = wanted or [*WITH_SERVICES, *ALONE]
+    with tempfile.TemporaryDirectory(prefix="evergreen-bench-") as folder:
+        os.environ["EVERGREEN_DATA"] = folder
+        if set(chosen) & set(WITH_SERVICES):
+            stack = Stack()
+            os.environ.update(stack.environment)
+            with running(stack, console):
+                for name in (name for name in WITH_SERVICES if name in chosen):
+                    results[name] = WITH_SERVICES[name](stack)
+                    console.print(name, results[name])
+    for name in (name for name in ALONE if name in chosen):
+        results[name] = ALONE[name]()
+        console.print(name, results[name])
+    RESULTS.write_text(json.dumps(results, indent=2) + "\n")
+
+
+def about() -> dict[str, Any]:
+    """Return when, where and on what this was measured."""
+    commit = subprocess.run(["git", "describe", "--always", "--dirty"], capture_output=True, text=True, check=True)  # noqa: S607
+    cpu = next(line for line in Path("/proc/cpuinfo").read_text().splitlines() if line.startswith("model name"))
+    return {
+        "date": f"{datetime.now(UTC):%Y-%m-%d %H:%M} UTC",
+        "machine": f"{os.cpu_count()} x {cpu.split(':')[1].strip()}, {platform.system()} {platform.machine()}",
+        "python": platform.python_version(),
+        "commit": commit.stdout.strip(),
+    }
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])

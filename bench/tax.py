@@ -1,0 +1,52 @@
+"""This file measures what orchestration costs: a night through Airflow against the same functions in a bare script."""
+
+import os
+import statistics
+import subprocess
+import sys
+import time
+from datetime import date, timedelta
+from typing import Any
+
+from bench.night import PIPELINE
+from include.config import ROOT
+from include.demo.airflow_api import Airflow, wait_until
+from include.ledger import nights, open_ledger
+from include.stack import Stack
+
+FIRST = date(2013, 11, 1)
+NIGHTS = 5
+
+
+def measure(stack: Stack) -> dict[str, Any]:
+    """Return median seconds of a night (ingest and monitor) either way, measured in turn, and their ratio."""
+    airflow = Airflow(stack.urls["airflow"], stack.password)
+    airflow.wait_for_dags({f"{PIPELINE}__ingest", f"{PIPELINE}__monitor"})
+    through, bare = [], []
+    for number in range(NIGHTS + 1):
+        day = (FIRST + timedelta(days=2 * number)).isoformat()
+        through.append(_through_airflow(airflow, day))
+        bare.append(_in_a_bare_script((FIRST + timedelta(days=2 * number + 1)).isoformat()))
+    seconds = {"airflow_seconds": statistics.median(through[1:]), "bare_seconds": statistics.median(bare[1:])}
+    ratio = seconds["airflow_seconds"] / seconds["bare_seconds"]
+    return {name: round(value, 2) for name, value in seconds.items()} | {"night": round(ratio, 2), "nights": NIGHTS}
+
+
+def _through_airflow(airflow: Airflow, day: str) -> float:
+    began = time.perf_counter()
+    run_id = airflow.trigger(f"{PIPELINE}__ingest", first=day, last=day)
+    if airflow.wait_for_run(f"{PIPELINE}__ingest", run_id) != "success":
+        raise RuntimeError(f"The night of {day} failed: {run_id}")
+    wait_until(_all_monitored, 120, lambda: "a publication has not been monitored")
+    return time.perf_counter() - began
+
+
+def _in_a_bare_script(day: str) -> float:
+    began = time.perf_counter()
+    subprocess.run([sys.executable, "-m", "bench.night", day], cwd=ROOT, env=os.environ, check=True, capture_output=True)
+    return time.perf_counter() - began
+
+
+def _all_monitored() -> bool:
+    with open_ledger() as session:
+        return not nights.waiting_publications(session, PIPELINE, older_than_seconds=0)

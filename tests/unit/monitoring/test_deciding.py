@@ -1,0 +1,169 @@
+import pytest
+
+from include.errors import PublishError
+from include.ledger import Partition, Publication, Window, nights, open_ledger, releases, requests
+from include.monitoring.deciding import decide
+
+DRIFT = {
+    "drift": {
+        "columns": {"distance": {"state": "drifted", "effect": 1.5}, "carrier": {"state": "stable", "effect": 0.1}}
+    }
+}
+
+
+@pytest.fixture(autouse=True)
+def _ledger(settings):
+    pass
+
+
+def publish(*days, name="run-1", rows=500):
+    with open_ledger() as session:
+        for day in days:
+            session.merge(
+                Partition(
+                    pipeline="rides",
+                    day=day,
+                    status="published",
+                    rows=rows,
+                    quarantined=0,
+                    run_key="r",
+                    report="",
+                    note="",
+                )
+            )
+        nights.announce(session, Publication(id=name, pipeline="rides", days=list(days), rows=rows, snapshot_id="1"))
+    return name
+
+
+def measured(day, quality, version=1):
+    with open_ledger() as session:
+        numbers = {"rows": 200, "labelled": 200, "drifted_share": 0.5, "quality": quality}
+        nights.record_windows(
+            session, [Window(pipeline="rides", day=day, version=version, **numbers, measures=DRIFT, report="")]
+        )
+
+
+def enter_champion(compared_with=None):
+    with open_ledger() as session:
+        version = releases.next_version(session, "rides")
+        fields = {"model_uri": "m", "sha256": "s", "tracking_run": "", "trained_until": "2019-12-01", "quality": 0.7}
+        release = releases.add_release(
+            session, "rides", f"r{version}", **fields, metrics={"auc": 0.7}, gate={}, compared_with=compared_with
+        )
+        releases.judge(session, release.id, approved=True, note="")
+        releases.finish_promotion(session, release.id, releases.begin_promotion(session, release.id))
+
+
+def all_requests():
+    with open_ledger() as session:
+        return [request.id for request in requests.unfinished_requests(session, "rides")]
+
+
+def test_enough_published_rows_ask_for_the_first_model_once(rides):
+    first = decide(rides, publish("2020-01-01", name="a"))
+    second = decide(rides, publish("2020-01-02", name="b"))
+
+    assert (first.action, first.request_id) == ("retrain", "rides.first.model")
+    assert (second.action, second.request_id) == ("nothing", None)
+    assert all_requests() == ["rides.first.model"]
+
+
+def test_too_few_rows_ask_for_nothing(rides):
+    assert decide(rides, publish("2020-01-01", rows=99)).action == "nothing"
+
+
+def test_a_first_training_that_failed_is_asked_for_again_with_new_data(rides):
+    decide(rides, publish("2020-01-01", name="a"))
+    with open_ledger() as session:
+        requests.close_request(session, "rides.first.model", status="failed", note="crashed")
+
+    decision = decide(rides, publish("2020-01-02", name="b"))
+
+    assert decision.request_id == "rides.first.2020-01-02"
+
+
+def test_three_bad_nights_file_a_request_with_reason_and_evidence(rides):
+    enter_champion()
+    for day in ("2020-01-01", "2020-01-02", "2020-01-03"):
+        measured(day, 0.5)
+
+    decision = decide(rides, publish("2020-01-03"))
+
+    assert (decision.action, decision.request_id) == ("retrain", "rides.quality.2020-01-03")
+    assert "distance 1.50" in decision.reason
+    with open_ledger() as session:
+        (request,) = requests.open_requests(session, "rides", older_than_seconds=0)
+        assert (request.triggered_by, request.reason) == ("quality", decision.reason)
+        assert request.detail["newest_day"] == "2020-01-03"
+
+
+def test_deciding_again_changes_nothing(rides):
+    enter_champion()
+    for day in ("2020-01-01", "2020-01-02", "2020-01-03"):
+        measured(day, 0.5)
+    publication = publish("2020-01-03")
+    first = decide(rides, publication)
+    measured("2020-01-03", 0.7)
+
+    again = decide(rides, publication)
+
+    assert (again.action, again.reason, again.request_id) == (first.action, first.reason, first.request_id)
+    assert len(all_requests()) == 1
+
+
+def test_a_decided_publication_is_done(rides):
+    decide(rides, publish("2020-01-01"))
+
+    with open_ledger() as session:
+        assert session.get(Publication, "run-1").status == "done"
+
+
+def test_history_asks_for_nothing_however_bad_the_nights_before(rides):
+    enter_champion()
+    for day in ("2020-01-01", "2020-01-02", "2020-01-03"):
+        measured(day, 0.5)
+
+    assert decide(rides, publish("2019-12-20")).action == "nothing"
+
+
+def test_nights_of_an_earlier_version_do_not_count_against_the_champion(rides):
+    enter_champion()
+    enter_champion(compared_with=1)
+    for day in ("2020-01-01", "2020-01-02", "2020-01-03"):
+        measured(day, 0.5, version=1)
+
+    decision = decide(rides, publish("2020-01-03"))
+
+    assert (decision.action, "Version 2 has not served" in decision.reason) == ("nothing", True)
+
+
+def test_a_release_that_waits_for_its_deployment_holds_further_requests_back(rides):
+    enter_champion()
+    for day in ("2020-01-01", "2020-01-02", "2020-01-03"):
+        measured(day, 0.5)
+    with open_ledger() as session:
+        fields = {"model_uri": "m", "sha256": "s", "tracking_run": "", "trained_until": "2019-12-01", "quality": 0.7}
+        releases.add_release(session, "rides", "r9", **fields, metrics={}, gate={}, compared_with=1)
+
+    decision = decide(rides, publish("2020-01-03"))
+
+    assert (decision.action, "rides.v2" in decision.reason) == ("nothing", True)
+
+
+def test_a_closed_request_of_the_same_day_is_not_filed_again(rides):
+    enter_champion()
+    for day in ("2020-01-01", "2020-01-02", "2020-01-03"):
+        measured(day, 0.5)
+    decide(rides, publish("2020-01-03", name="a"))
+    with open_ledger() as session:
+        requests.close_request(session, "rides.quality.2020-01-03", status="done", note="rejected at the gate")
+
+    decision = decide(rides, publish("2020-01-03", name="b"))
+
+    assert (decision.action, decision.request_id) == ("nothing", None)
+    assert "rejected at the gate" in decision.reason
+
+
+def test_an_unknown_publication_is_named(rides):
+    with pytest.raises(PublishError, match="nowhere"):
+        decide(rides, "nowhere")

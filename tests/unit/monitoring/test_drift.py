@@ -1,0 +1,138 @@
+import numpy as np
+import pyarrow as pa
+import pytest
+
+from include.config import Features, Monitoring
+from include.monitoring import drift
+from include.monitoring.drift import Column, drifted_share, measure_drift
+from include.monitoring.noise import category_distance, furthest_days, number_distance
+
+FEATURES = Features(numeric=["distance", "speed"], categorical=["carrier"])
+POLICY = Monitoring(sample_rows=400)
+NOISE = {"distance": 0.1, "speed": 0.1, "carrier": 0.1, "prediction": 0.1}
+
+
+def table(num_rows=500, seed=0, **changes):
+    rng = np.random.default_rng(seed)
+    columns = {
+        "distance": rng.normal(0, 1, num_rows),
+        "speed": rng.normal(0, 1, num_rows),
+        "carrier": rng.choice(["AA", "UA", "B6"], num_rows),
+        "prediction": rng.random(num_rows),
+    }
+    return pa.table({**columns, **changes})
+
+
+@pytest.fixture
+def measure(tmp_path):
+    def run(current, reference=None, **changes):
+        reference = table(seed=1) if reference is None else reference
+        arguments = {"noise": NOISE, "policy": POLICY, "page": tmp_path / "page.html", **changes}
+        return measure_drift(current, reference, FEATURES, **arguments)
+
+    return run
+
+
+def test_a_moved_column_has_drifted_and_the_others_not(measure, tmp_path):
+    columns = measure(table(distance=np.random.default_rng(3).normal(2, 1, 500)))
+
+    assert columns["distance"].state == "drifted"
+    assert columns["distance"].effect == pytest.approx(2, abs=0.5)
+    assert {columns[name].state for name in ("speed", "carrier", "prediction")} == {"stable"}
+    assert drifted_share(columns, FEATURES) == pytest.approx(1 / 3)
+    assert 100_000 < (tmp_path / "page.html").stat().st_size < 8_000_000
+
+
+@pytest.mark.parametrize(
+    ("values", "why"),
+    [
+        (pa.nulls(500, pa.float64()), "no value in this day"),
+        (np.full(500, np.nan), "no value in this day"),
+        (np.full(500, 3.0), "always 3.0 in this day"),
+    ],
+)
+def test_a_column_that_cannot_be_compared_is_unknown_with_the_reason(measure, values, why):
+    columns = measure(table(distance=values))
+
+    assert columns["distance"] == Column("unknown", why=why)
+    assert drifted_share(columns, FEATURES) == 0.0
+
+
+def test_a_category_without_values_is_unknown_not_stable(measure):
+    columns = measure(table(carrier=pa.nulls(500, pa.string())))
+
+    assert columns["carrier"] == Column("unknown", why="no value in this day")
+
+
+def test_an_empty_day_is_unknown_and_writes_no_page(measure, tmp_path):
+    columns = measure(table().slice(0, 0))
+
+    assert {column.state for column in columns.values()} == {"unknown"}
+    assert drifted_share(columns, FEATURES) is None
+    assert not (tmp_path / "page.html").exists()
+
+
+def test_a_column_the_version_did_not_have_is_unknown(measure):
+    columns = measure(table().drop_columns(["speed"]))
+
+    assert columns["speed"].why == "not a column of this day"
+
+
+def test_missing_values_within_a_column_do_not_hide_it(measure):
+    moved = np.random.default_rng(3).normal(2, 1, 500)
+    moved[::3] = np.nan
+
+    assert measure(table(distance=moved))["distance"].state == "drifted"
+
+
+def test_what_single_training_days_did_is_not_drift(measure):
+    moved = table(distance=np.random.default_rng(3).normal(2, 1, 500))
+
+    assert measure(moved, noise={**NOISE, "distance": 2.5})["distance"].state == "stable"
+
+
+def test_the_same_rows_give_the_same_numbers(measure):
+    moved = table(num_rows=900)
+
+    assert measure(moved) == measure(moved)
+
+
+def test_only_the_columns_that_moved_most_are_drawn(measure, tmp_path, monkeypatch):
+    monkeypatch.setattr(drift, "REPORTED_COLUMNS", 1)
+
+    columns = measure(table(speed=np.random.default_rng(3).normal(2, 1, 500)))
+
+    page = (tmp_path / "page.html").read_text()
+    assert "Drift in column 'speed'" in page
+    assert "Drift in column 'distance'" not in page
+    assert columns["distance"].state == "stable"
+
+
+def test_our_distances_are_evidentlys(measure):
+    policy = Monitoring(sample_rows=500)
+    current, reference = table(distance=np.random.default_rng(3).normal(1, 2, 500)), table(seed=1)
+
+    columns = measure(current, reference, policy=policy)
+
+    for name, distance in (
+        ("distance", number_distance),
+        ("prediction", number_distance),
+        ("carrier", category_distance),
+    ):
+        assert columns[name].effect == pytest.approx(distance(current[name], reference[name]), abs=1e-5)
+
+
+def test_the_furthest_day_of_the_training_window_is_its_noise():
+    days = np.repeat(["2020-01-01", "2020-01-02"], 250)
+    moved = np.random.default_rng(0).normal(0, 1, 500) + np.where(days == "2020-01-02", 2.0, 0.0)
+    window = table(distance=moved).append_column("day", pa.array(days))
+
+    noise = furthest_days(window, table(seed=1), "day", FEATURES)
+
+    assert noise["distance"] == pytest.approx(2, abs=0.2)
+    assert 0 < noise["speed"] < 0.2
+    assert set(noise) == {"distance", "speed", "carrier", "prediction"}
+
+
+def test_a_category_that_is_constant_each_day_has_no_noise():
+    assert category_distance(pa.chunked_array([["Mon", "Mon"]]), pa.chunked_array([["Mon", "Tue"]])) is None

@@ -1,0 +1,183 @@
+from dataclasses import replace
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from include.config import Governor
+from include.monitoring.governor import Champion, Served, Situation, alarm_of, decide
+
+POLICY = Governor(
+    metric="auc", max_quality_drop=0.03, max_drifted_share=0.5, windows=5, alarming=3, min_rows=300, cooldown_days=7
+)
+CHAMPION = Champion(version=2, quality=0.70, trained_until="2013-02-28")
+
+
+def window(day, quality=0.70, *, rows=900, labelled=890, share=0.2, drifted=()):
+    return Served(f"2013-07-{day:02}", rows, labelled, quality, share, drifted)
+
+
+BAD = [window(day, 0.60) for day in (8, 9, 10)]
+
+
+def situation(*windows, **changes):
+    known = Situation(
+        champion=CHAMPION,
+        windows=windows,
+        served_days=(windows[-1].day,) if windows else (),
+        unfinished=(),
+        published_rows=50_000,
+        needed_rows=1_000,
+    )
+    return replace(known, **changes)
+
+
+def test_the_first_model_is_asked_for_once_there_are_enough_rows():
+    judged = decide(situation(champion=None), POLICY)
+
+    assert (judged.action, judged.triggered_by) == ("retrain", "first")
+    assert "50000 published rows" in judged.reason
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"champion": None, "published_rows": 999}, ["999", "1000"]),
+        ({"champion": None, "unfinished": ("rides.first.model",)}, ["rides.first.model", "on its way"]),
+        ({"served_days": ()}, ["history"]),
+        ({"unfinished": ("rides.hand.x",)}, ["rides.hand.x", "on its way"]),
+        ({"windows": ()}, ["Version 2 has not served"]),
+        ({"champion": replace(CHAMPION, trained_until="2013-07-04")}, ["Cooldown", "2013-07-04", "6 days", "7"]),
+        ({"windows": (*BAD, window(11, 0.69))}, ["newest window is calm", "0.6900", "3 of the newest 4"]),
+        ({"windows": (*BAD, window(11, None, rows=10, labelled=10))}, ["unknown", "10 rows", "300"]),
+        ({"windows": tuple(BAD[:2])}, ["Not yet", "2 of the newest 2", "3 of 5"]),
+        (
+            {"windows": (BAD[0], BAD[1], window(10), window(11), window(12), window(13), window(14, 0.5))},
+            ["1 of the newest 5"],
+        ),
+    ],
+)
+def test_nothing_is_done_and_the_reason_says_why_with_numbers(changes, words):
+    judged = decide(replace(situation(*BAD), **changes), POLICY)
+
+    assert judged.action == "nothing"
+    assert [word for word in words if word not in judged.reason] == []
+
+
+def test_three_bad_nights_of_five_ask_for_a_new_model_by_name_and_number():
+    drifted = (("temp", 1.9), ("dewp", 1.5), ("a", 0.9), ("b", 0.8), ("c", 0.7), ("d", 0.6))
+
+    judged = decide(situation(*BAD[:2], window(10), window(11), window(12, 0.55, drifted=drifted)), POLICY)
+
+    assert (judged.action, judged.triggered_by) == ("retrain", "quality")
+    for words in ("3 of the newest 5", "auc 0.5500 on 2013-07-12", "0.1500 worse", "0.7000", "temp 1.90", "1 more"):
+        assert words in judged.reason
+    assert judged.evidence["alarming"] == ["2013-07-08", "2013-07-09", "2013-07-12"]
+
+
+def test_without_labels_drift_is_what_alarms():
+    windows = [window(day, None, labelled=0, share=0.6) for day in (8, 9, 10)]
+
+    judged = decide(situation(*windows), POLICY)
+
+    assert (judged.action, judged.triggered_by) == ("retrain", "drift")
+    assert "60% of the columns" in judged.reason
+
+
+def test_with_labels_drift_alone_does_not_alarm():
+    judged = decide(situation(*[window(day, 0.70, share=1.0) for day in (8, 9, 10)]), POLICY)
+
+    assert judged.action == "nothing"
+
+
+def test_windows_that_say_nothing_count_neither_way():
+    silent = window(10, None, rows=20, labelled=20)
+
+    judged = decide(situation(BAD[0], BAD[1], silent, silent, silent, silent, window(14, 0.5)), POLICY)
+
+    assert judged.action == "retrain"
+
+
+@pytest.mark.parametrize(
+    ("changes", "expected"),
+    [
+        ({"quality": 0.66}, "quality"),
+        ({"quality": 0.68}, "calm"),
+        ({"quality": 0.80}, "calm"),
+        ({"quality": None}, "unknown"),  # a single class
+        ({"labelled": 299, "drifted_share": 0.5}, "drift"),
+        ({"labelled": 299, "drifted_share": 0.49}, "calm"),
+        ({"labelled": 299, "drifted_share": None}, "unknown"),
+        ({"labelled": 299, "rows": 299, "drifted_share": 1.0}, "unknown"),
+    ],
+)
+def test_a_window_is_alarming_calm_or_unknown(changes, expected):
+    assert alarm_of(replace(window(8), **changes), CHAMPION, POLICY) == expected
+
+
+def test_a_loss_alarms_when_it_rises():
+    policy = POLICY.model_copy(update={"metric": "log_loss"})
+
+    assert alarm_of(window(8, 0.75), CHAMPION, policy) == "quality"
+    assert alarm_of(window(8, 0.60), CHAMPION, policy) == "calm"
+
+
+QUALITIES = st.none() | st.floats(0, 1) | st.sampled_from([0.2, 0.6, 0.9])  # both metrics alarm often enough
+WINDOWS = st.lists(
+    st.builds(
+        lambda quality, rows, labelled, share: (quality, rows, min(rows, labelled), share),
+        QUALITIES,
+        st.integers(0, 1000),
+        st.integers(0, 1000),
+        st.none() | st.floats(0, 1),
+    ),
+    min_size=1,
+    max_size=12,
+).map(lambda rows: tuple(window(day + 8, q, rows=n, labelled=m, share=s) for day, (q, n, m, s) in enumerate(rows)))
+POLICIES = st.integers(1, 6).flatmap(
+    lambda n: st.builds(
+        lambda k, min_rows, days, metric: POLICY.model_copy(
+            update={"windows": n, "alarming": k, "min_rows": min_rows, "cooldown_days": days, "metric": metric}
+        ),
+        st.integers(1, n),
+        st.integers(1, 600),
+        st.integers(0, 200),
+        st.sampled_from(["auc", "log_loss"]),
+    )
+)
+
+
+def is_alarming(found, policy):
+    return alarm_of(found, CHAMPION, policy) in {"quality", "drift"}
+
+
+@given(WINDOWS, POLICIES)
+def test_it_fires_only_with_a_served_alarming_newest_window_and_k_alarming(windows, policy):
+    judged = decide(situation(*windows), policy)
+
+    assert judged.reason
+    if judged.action == "retrain":
+        assert is_alarming(windows[-1], policy)
+        assert sum(is_alarming(found, policy) for found in windows) >= policy.alarming
+        assert len(judged.evidence["windows"]) <= policy.windows
+
+
+@given(WINDOWS, POLICIES)
+def test_history_that_nobody_served_never_fires(windows, policy):
+    assert decide(situation(*windows, served_days=()), policy).action == "nothing"
+
+
+@given(WINDOWS, POLICIES, st.data())
+def test_more_alarming_windows_never_turn_a_retraining_into_nothing(windows, policy, data):
+    position = data.draw(st.integers(0, len(windows) - 1))
+    worse = replace(windows[position], rows=1000, labelled=0, drifted_share=1.0)
+
+    changed = (*windows[:position], worse, *windows[position + 1 :])
+
+    actions = [decide(situation(*found), policy).action for found in (windows, changed)]
+    assert actions in (["nothing", "nothing"], ["nothing", "retrain"], ["retrain", "retrain"])
+
+
+@given(WINDOWS, POLICIES)
+def test_nothing_fires_while_a_request_is_unfinished(windows, policy):
+    assert decide(situation(*windows, unfinished=("rides.quality.2013-07-08",)), policy).action == "nothing"

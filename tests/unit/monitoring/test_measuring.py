@@ -1,0 +1,147 @@
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from include import lake
+from include.ledger import nights, open_ledger, releases
+from include.monitoring import measuring
+
+
+@pytest.fixture
+def champion(make_model, monkeypatch, settings):
+    folder, sha256 = make_model("m1", train_days=["2019-12-01", "2019-12-02"])
+    with open_ledger() as session:
+        fields = {
+            "model_uri": folder,
+            "sha256": sha256,
+            "tracking_run": "",
+            "trained_until": "2019-12-02",
+            "quality": 0.7,
+        }
+        releases.add_release(session, "rides", "r1", **fields, metrics={"auc": 0.7}, gate={}, compared_with=None)
+
+    def read_clean(pipeline_name, first, last, columns, snapshot_id=None):
+        rng = np.random.default_rng(5)
+        days = np.repeat(["2019-12-01", "2019-12-02"], 200)
+        return pa.table(
+            {"day": days, "distance": rng.normal(0, 1, 400), "carrier": rng.choice(["AA", "UA", "B6"], 400)}
+        )
+
+    monkeypatch.setattr(lake, "read_clean", read_clean)
+    return Path(folder)
+
+
+@pytest.fixture
+def joined(tmp_path):
+    def write(day="2020-01-02", version=1, shift=0.0, labels=True, num_rows=400):
+        rng = np.random.default_rng(1)
+        truth = rng.random(num_rows)
+        table = pa.table(
+            {
+                "day": [day] * num_rows,
+                "version": [version] * num_rows,
+                "distance": rng.normal(shift, 1, num_rows),
+                "carrier": rng.choice(["AA", "UA", "B6"], num_rows),
+                "prediction": truth,
+                "label": pa.array(
+                    (rng.random(num_rows) < truth).astype(float) if labels else [None] * num_rows, pa.float64()
+                ),
+            }
+        )
+        path = tmp_path / "windows.parquet"
+        pq.write_table(table, path)
+        return str(path)
+
+    return write
+
+
+def measured(version=1):
+    with open_ledger() as session:
+        return list(nights.windows_of(session, "rides", version))
+
+
+def test_a_served_day_becomes_a_window_with_quality_drift_and_a_page(rides, champion, joined, settings):
+    measuring.measure(rides, joined(shift=2.0))
+
+    (window,) = measured()
+    assert (window.day, window.rows, window.labelled) == ("2020-01-02", 400, 400)
+    assert 0.7 < window.quality < 0.95
+    assert window.drifted_share == 0.5
+    assert window.measures["drift"]["columns"]["distance"]["state"] == "drifted"
+    assert window.measures["quality"]["log_loss"] > 0
+    assert window.report == "rides/reports/drift/2020-01-02-v1.html"
+    assert (settings.lake / window.report).exists()
+    json.dumps(window.measures, allow_nan=False)
+
+
+def test_a_day_measured_again_with_late_labels_replaces_the_old_word(rides, champion, joined):
+    measuring.measure(rides, joined(labels=False))
+    (before,) = measured()
+    measuring.measure(rides, joined())
+    (after,) = measured()
+
+    assert (before.labelled, before.quality) == (0, None)
+    assert after.quality is not None
+
+
+def test_a_day_of_one_class_has_no_quality(rides, champion, joined, tmp_path):
+    uri = joined()
+    table = pq.read_table(uri)
+    position = table.column_names.index("label")
+    pq.write_table(table.set_column(position, "label", pa.array([0.0] * len(table))), uri)
+
+    measuring.measure(rides, uri)
+
+    (window,) = measured()
+    assert (window.labelled, window.quality) == (400, None)
+    assert "classes" in window.measures["quality"]["why"]
+
+
+def test_a_version_the_ledger_does_not_know_has_no_drift_but_quality(rides, champion, joined):
+    measuring.measure(rides, joined(version=9))
+
+    (window,) = measured(9)
+    assert (window.drifted_share, window.report) == (None, "")
+    assert window.quality is not None
+
+
+def test_a_lost_training_sample_makes_drift_unknown(rides, champion, joined):
+    (champion / "reference.parquet").unlink()
+
+    measuring.measure(rides, joined())
+
+    (window,) = measured()
+    assert window.drifted_share is None
+    assert "reference.parquet" in window.measures["drift"]["why"]
+
+
+def test_the_noise_of_a_model_is_computed_once(rides, champion, joined, monkeypatch, settings):
+    measuring.measure(rides, joined())
+
+    def fail(*_arguments, **_more):
+        raise AssertionError("read again")
+
+    monkeypatch.setattr(lake, "read_clean", fail)
+    measuring.measure(rides, joined())
+
+    assert len(list((settings.lake / "rides" / "reports" / "drift").glob("noise-*.json"))) == 1
+
+
+def test_history_is_not_measured(rides, tmp_path):
+    pq.write_table(pa.table({"day": pa.array([], pa.string())}), tmp_path / "windows.parquet")
+
+    measuring.measure(rides, str(tmp_path / "windows.parquet"))
+
+    assert measured() == []
+
+
+def test_evidently_is_not_imported_before_something_is_measured():
+    code = "import sys; import include.monitoring.measuring; sys.exit('evidently' in sys.modules)"
+
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

@@ -1,0 +1,118 @@
+import json
+from datetime import UTC, datetime
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from include import lake
+from include.config import Features
+from include.errors import PublishError
+from include.ledger import Publication, nights, open_ledger
+from include.monitoring import windows
+from include.serving.capture import capture_schema
+
+FEATURES = Features(numeric=["distance"], categorical=["carrier"])
+CLEAN = {"ride_id": ["a", "b", "c"], "late": [True, False, None]}
+
+
+@pytest.fixture
+def publish(settings):
+    def enter(*days):
+        with open_ledger() as session:
+            nights.announce(
+                session, Publication(id="rides.run-1", pipeline="rides", days=list(days), rows=3, snapshot_id="1")
+            )
+        return "rides.run-1"
+
+    return enter
+
+
+@pytest.fixture(autouse=True)
+def clean(monkeypatch):
+    asked = []
+
+    def read_clean(pipeline_name, first, last, columns, snapshot_id=None):
+        asked.append(first)
+        return pa.table({"ride_id": CLEAN["ride_id"], "late": pa.array(CLEAN["late"], pa.bool_())}).select(columns)
+
+    monkeypatch.setattr(lake, "read_clean", read_clean)
+    return asked
+
+
+@pytest.fixture
+def predict(settings):
+    def write(day, *rows, name="x", features=FEATURES):
+        folder = settings.lake / "rides" / "predictions" / f"day={day}"
+        folder.mkdir(parents=True, exist_ok=True)
+        whole = [
+            {"id": f"{name}{number}", "day": day, "carrier": "AA", "distance": 1.0, **row}
+            for number, row in enumerate(rows)
+        ]
+        pq.write_table(
+            pa.Table.from_pylist(whole, schema=capture_schema("ride_id", features)), folder / f"{name}.parquet"
+        )
+
+    return write
+
+
+def answer(key, prediction, version=1, minute=0):
+    at = datetime(2020, 1, 2, 12, minute, tzinfo=UTC)
+    return {"ride_id": key, "prediction": prediction, "version": version, "at": at}
+
+
+def joined_rows(uri):
+    return pq.ParquetFile(uri).read().to_pylist()
+
+
+def test_predictions_meet_their_labels_and_keep_those_without(rides, publish, predict):
+    predict("2020-01-02", *(answer(key, 0.5) for key in ("a", "b", "c", "gone")))
+
+    rows = joined_rows(windows.collect(rides, publish("2020-01-02")))
+
+    assert {row["ride_id"]: row["label"] for row in rows} == {"a": 1.0, "b": 0.0, "c": None, "gone": None}
+    assert rows[0]["carrier"] == "AA"
+
+
+def test_the_newest_answer_per_key_and_version_stays(rides, publish, predict):
+    predict("2020-01-02", answer("a", 0.9, minute=5), answer("a", 0.1), answer("a", 0.2, version=2), name="x")
+    predict("2020-01-02", answer("a", 0.3, minute=1), name="y")
+
+    rows = joined_rows(windows.collect(rides, publish("2020-01-02")))
+
+    assert {row["version"]: row["prediction"] for row in rows} == {1: 0.9, 2: 0.2}
+
+
+def test_days_without_predictions_are_history_and_not_even_read(rides, publish, predict, clean):
+    predict("2020-01-02", answer("a", 0.5))
+
+    uri = windows.collect(rides, publish("2020-01-01", "2020-01-02", "2020-01-03"))
+
+    notes = json.loads(pq.read_schema(uri).metadata[b"evergreen"])
+    assert notes == {"served": ["2020-01-02"], "history": ["2020-01-01", "2020-01-03"]}
+    assert clean == ["2020-01-02"]
+
+
+def test_pure_history_gives_an_empty_file(rides, publish):
+    assert joined_rows(windows.collect(rides, publish("2020-01-01"))) == []
+
+
+def test_versions_with_other_features_go_into_one_file(rides, publish, predict):
+    predict("2020-01-02", answer("a", 0.5), name="x")
+    predict("2020-01-02", answer("a", 0.5, version=2), name="y", features=Features(numeric=["distance", "speed"]))
+
+    rows = joined_rows(windows.collect(rides, publish("2020-01-02")))
+
+    assert [(row["version"], row["carrier"], row["speed"]) for row in rows] == [(1, "AA", None), (2, None, None)]
+
+
+def test_half_written_files_are_not_read(rides, publish, predict, settings):
+    predict("2020-01-02", answer("a", 0.5))
+    (settings.lake / "rides" / "predictions" / "day=2020-01-02" / ".y.parquet.tmp").write_text("half")
+
+    assert len(joined_rows(windows.collect(rides, publish("2020-01-02")))) == 1
+
+
+def test_an_unknown_publication_is_named(rides):
+    with pytest.raises(PublishError, match="rides.nowhere"):
+        windows.collect(rides, "rides.nowhere")

@@ -1,0 +1,95 @@
+"""A pipeline's YAML: what it may say, and how a mistake is answered."""
+
+from pathlib import Path
+
+import pytest
+import yaml
+
+from include.config import ROOT, load_pipeline, load_pipelines, load_settings, pipeline_schema
+from include.errors import ConfigError
+
+SHIPPED = (ROOT / "config" / "pipelines" / "flight_delays.yaml").read_text()
+
+
+def write(folder: Path, change) -> Path:
+    content = yaml.safe_load(SHIPPED)
+    change(content)
+    (folder / "mine.yaml").write_text(yaml.safe_dump(content))
+    return folder
+
+
+def test_the_shipped_pipelines_load():
+    assert [pipeline.name for pipeline in load_pipelines()] == ["flight_delays"]
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        (lambda it: it.update(colour="green"), "mine.yaml: 'colour': Extra inputs are not permitted (got 'green')"),
+        (
+            lambda it: it["gate"].update(metric="f1"),
+            "mine.yaml: 'gate.metric': Input should be 'auc' or 'log_loss' (got 'f1')",
+        ),
+        (
+            lambda it: it["training"].update(epochs="five"),
+            "mine.yaml: 'training.epochs': Input should be a valid integer (got 'five')",
+        ),
+        (lambda it: it.pop("owner"), "mine.yaml: 'owner': Field required"),
+        (lambda it: it.update(key="id"), "'key' names 'id', which 'cleaning.columns' does not have"),
+        (lambda it: it["training"].update(target="delay"), "'training' uses ['delay'], not columns of the clean table"),
+        (lambda it: it["source"]["events"].update(path="events.csv"), "'events.csv' has no '{date}' in it"),
+        (lambda it: it["governor"].update(alarming=9), "'alarming' is 9, more than the 5 'windows' looked at"),
+        (lambda it: it["source"]["references"].pop("planes"), "'cleaning.joins' uses ['planes']"),
+        (lambda it: it["cleaning"]["labels"].pop("flight_id"), "'cleaning.labels' lacks the key 'flight_id'"),
+        (lambda it: it.update(name="other"), "the file's name is the pipeline's name"),
+    ],
+)
+def test_a_mistake_names_file_key_and_what_was_found(tmp_path, change, said):
+    with pytest.raises(ConfigError) as caught:
+        load_pipelines(write(tmp_path, change))
+
+    assert said in str(caught.value)
+
+
+def test_text_that_is_not_yaml_is_named(tmp_path):
+    (tmp_path / "mine.yaml").write_text("owner: [")
+
+    with pytest.raises(ConfigError, match=r"mine\.yaml: not readable as YAML"):
+        load_pipelines(tmp_path)
+
+
+def test_an_unknown_pipeline_is_answered_with_the_known_ones():
+    with pytest.raises(ConfigError, match=r"No pipeline 'flights'.*Pipelines there: flight_delays"):
+        load_pipeline("flights")
+
+
+def test_a_pipeline_cannot_be_changed():
+    pipeline = load_pipeline("flight_delays")
+
+    with pytest.raises(ValueError, match="frozen"):
+        pipeline.owner = "somebody else"
+
+
+def test_an_edited_yaml_is_read_again(tmp_path):
+    write(tmp_path, lambda it: it.update(owner="one"))
+    first = load_pipeline("mine", tmp_path)
+    write(tmp_path, lambda it: it.update(owner="another"))
+
+    assert (first.owner, load_pipeline("mine", tmp_path).owner) == ("one", "another")
+
+
+def test_the_schema_for_editors_is_the_one_in_the_repository():
+    import json
+
+    assert json.loads((ROOT / "config" / "pipeline.schema.json").read_text()) == pipeline_schema()
+    assert "name" not in pipeline_schema()["properties"]
+
+
+def test_settings_come_from_the_environment(monkeypatch, tmp_path):
+    monkeypatch.setenv("EVERGREEN_DATA", str(tmp_path))
+    monkeypatch.setenv("EVERGREEN_LEDGER_URL", "postgresql://ledger")
+
+    settings = load_settings()
+
+    assert settings.lake == tmp_path / "lake"
+    assert settings.ledger_url == "postgresql://ledger"

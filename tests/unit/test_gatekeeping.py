@@ -1,0 +1,168 @@
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from sqlalchemy import select
+
+from include import artefact, gatekeeping
+from include.config import Features, Pipeline
+from include.errors import ArtefactError
+from include.ledger import Release, Request, open_ledger, releases, requests
+
+FEATURES = Features(numeric=["distance"], categorical=["carrier"])
+
+
+@pytest.fixture
+def tags(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, ...]]:
+    tagged: list[tuple[str, ...]] = []
+    monkeypatch.setattr("include.lake.tag_snapshot", lambda *what: tagged.append(what))
+    return tagged
+
+
+@pytest.fixture
+def challenge(make_model: Callable[..., tuple[str, str]], tags: Any) -> Callable[..., str]:
+    """File a request and put a model in its folder: the larger the slope's sign and size, the better it is."""
+
+    def make(key: str, slope: float) -> str:
+        with open_ledger() as session:
+            request_id = requests.file_request(
+                session, "rides", reason="a test", triggered_by="hand", key=key, detail={}
+            ).id
+        folder, sha256 = make_model(
+            request_id,
+            slope,
+            pipeline="rides",
+            request_id=request_id,
+            snapshot_id="77",
+            train_days=["2020-01-01", "2020-01-20"],
+            holdout_days=["2020-01-21", "2020-01-30"],
+            train_rows=900,
+            holdout_rows=1000,
+            metrics={"auc": 0.7, "log_loss": 0.6, "brier": 0.2},
+            tracking_run="run-1",
+        )
+        rows = holdout()
+        answers = artefact.predict(artefact.load_session(folder, sha256), rows.to_pydict(), FEATURES)
+        pq.write_table(rows.append_column("prediction", [answers]), Path(folder) / artefact.HOLDOUT)
+        return request_id
+
+    return make
+
+
+def holdout() -> pa.Table:
+    random = np.random.default_rng(0)
+    distance = random.normal(0, 1, 1000)
+    return pa.table(
+        {
+            "ride_id": [f"r{number}" for number in range(1000)],
+            "day": [f"2020-01-{21 + number // 100}" for number in range(1000)],
+            "label": (distance + random.normal(0, 1, 1000) > 0).astype(np.float32),
+            "distance": pa.array(distance, mask=distance > 2.5),
+            "carrier": ["AA"] * 1000,
+        }
+    )
+
+
+def promote(release_id: str) -> None:
+    with open_ledger() as session:
+        releases.finish_promotion(session, release_id, releases.begin_promotion(session, release_id))
+
+
+def test_a_first_model_that_beats_the_base_rate_is_approved(
+    rides: Pipeline, challenge: Callable[..., str], tags: list[tuple[str, ...]]
+) -> None:
+    request_id = challenge("one", 1.0)
+
+    release_id = gatekeeping.evaluate(rides, request_id)
+
+    with open_ledger() as session:
+        release, request = session.get_one(Release, release_id), session.get_one(Request, request_id)
+    assert (release.id, release.status, release.compared_with) == ("rides.v1", "approved", None)
+    assert (release.trained_until, release.quality, release.tracking_run) == ("2020-01-20", 0.7, "run-1")
+    assert release.gate["passed"]
+    assert release.gate["days"] == 10
+    assert release.note.startswith("Passed: auc 0.")
+    assert (request.status, request.closed_at is not None) == ("done", True)
+    assert request.note.startswith("rides.v1: Passed")
+    assert tags == [("rides", "77", "v1")]
+
+
+def test_judging_twice_is_judging_once(rides: Pipeline, challenge: Callable[..., str]) -> None:
+    request_id = challenge("one", 1.0)
+
+    assert gatekeeping.evaluate(rides, request_id) == gatekeeping.evaluate(rides, request_id)
+
+    with open_ledger() as session:
+        assert len(session.scalars(select(Release)).all()) == 1
+
+
+def test_the_challenger_meets_the_champion_on_the_same_rows(rides: Pipeline, challenge: Callable[..., str]) -> None:
+    promote(gatekeeping.evaluate(rides, challenge("one", 1.0)))
+
+    release_id = gatekeeping.evaluate(rides, challenge("two", -1.0))
+
+    with open_ledger() as session:
+        release = session.get_one(Release, release_id)
+    assert (release.version, release.status, release.compared_with) == (2, "rejected", 1)
+    assert release.gate["champion"] > 0.7 > 0.3 > release.gate["challenger"]
+    assert "of the champion on 1000 rows of 10 days" in release.note
+
+
+def test_a_champion_with_other_features_is_scored_on_rows_from_the_lake(
+    rides: Pipeline, challenge: Callable[..., str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    promote(gatekeeping.evaluate(rides, challenge("one", 1.0)))
+    request_id = challenge("two", 1.0)
+    path = gatekeeping.model_folder("rides", request_id) / artefact.HOLDOUT
+    rows = pq.read_table(path)
+    with_champions_columns = rows.take(pa.array(np.random.default_rng(2).permutation(len(rows))))
+    asked: list[tuple[Any, ...]] = []
+
+    def read_clean(*what: Any) -> pa.Table:
+        asked.append(what)
+        return with_champions_columns.select(what[3])
+
+    monkeypatch.setattr("include.lake.read_clean", read_clean)
+    champion = releases_of("rides.v1")
+    manifest = artefact.read_manifest(path.parent)
+
+    found = gatekeeping._predict_as_champion(rides, champion, manifest, rows.drop_columns(["distance"]))
+
+    assert asked == [("rides", "2020-01-21", "2020-01-30", ["ride_id", "distance", "carrier"], "77")]
+    np.testing.assert_allclose(found, rows["prediction"], atol=1e-6)
+
+
+def test_an_altered_model_is_not_judged(rides: Pipeline, challenge: Callable[..., str]) -> None:
+    request_id = challenge("one", 1.0)
+    model = gatekeeping.model_folder("rides", request_id) / artefact.MODEL
+    model.write_bytes(model.read_bytes()[:-1])
+
+    with pytest.raises(ArtefactError, match="altered after training"):
+        gatekeeping.evaluate(rides, request_id)
+
+
+def test_a_model_that_does_not_repeat_its_predictions_is_not_judged(
+    rides: Pipeline, challenge: Callable[..., str]
+) -> None:
+    request_id = challenge("one", 1.0)
+    path = gatekeeping.model_folder("rides", request_id) / artefact.HOLDOUT
+    rows = pq.read_table(path)
+    other = np.asarray(rows["prediction"]) + np.float32(0.001)
+    pq.write_table(rows.drop_columns(["prediction"]).append_column("prediction", [other]), path)
+
+    with pytest.raises(ArtefactError, match="differs from its recorded predictions by up to 1"):
+        gatekeeping.evaluate(rides, request_id)
+
+
+def test_a_request_without_a_model_says_so(rides: Pipeline) -> None:
+    with pytest.raises(ArtefactError, match="no readable manifest"):
+        gatekeeping.evaluate(rides, "rides.hand.none")
+
+
+def releases_of(release_id: str) -> Release:
+    with open_ledger() as session:
+        return releases.get_release(session, release_id)

@@ -1,0 +1,91 @@
+"""A small history of rides with something to learn in it, behind a stand-in for the lake."""
+
+from collections.abc import Callable
+from datetime import date, timedelta
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+import pytest
+
+from include.config import Features, Training
+from include.training.spec import Spec
+
+FEATURES = Features(numeric=["distance", "humidity", "never_there"], categorical=["carrier", "dest"])
+TRAINING = Training(
+    target="late",
+    features=FEATURES,
+    min_rows=50,
+    epochs=3,
+    batch_size=128,
+    learning_rate=0.02,
+    hidden=[16],
+    embedding_dim=4,
+)
+
+
+def day(offset: int) -> str:
+    return (date(2020, 1, 1) + timedelta(days=offset)).isoformat()
+
+
+@pytest.fixture(scope="session")
+def rows() -> pa.Table:
+    """Twenty days of 100 rows with gaps in every column; `never_there` is empty throughout."""
+    random = np.random.default_rng(0)
+    size = 2000
+    distance = random.normal(1000, 5, size)
+    carrier = random.choice(["AA", "B6", "UA"], size)
+    score = (distance - 1000) / 5 + (carrier == "AA") + random.standard_normal(size)
+    late = pa.array(score > 1, mask=random.random(size) < 0.05)
+    gaps = random.random(size) < 0.1
+    return pa.table(
+        {
+            "ride_id": [f"r{number:05}" for number in range(size)],
+            "day": [day(number // 100) for number in range(size)],
+            "distance": pa.array(distance, mask=gaps),
+            "humidity": pa.array(random.integers(0, 100, size), mask=random.random(size) < 0.1),
+            "never_there": pa.nulls(size, pa.float64()),
+            "carrier": pa.array(carrier, mask=gaps),
+            "dest": random.choice(["ATL", "BOS", ""], size),
+            "late": late,
+        }
+    )
+
+
+@pytest.fixture
+def lake_of(monkeypatch: pytest.MonkeyPatch) -> Callable[[pa.Table], None]:
+    """Let the lake hold a table."""
+
+    def install(table: pa.Table) -> None:
+        def read_clean(_name: str, first: str, last: str, columns: list[str], _snapshot: Any = None) -> pa.Table:
+            inside = pc.and_(pc.greater_equal(table["day"], first), pc.less_equal(table["day"], last))
+            return table.filter(inside).select(columns)
+
+        monkeypatch.setattr("include.lake.read_clean", read_clean)
+        monkeypatch.setattr("include.lake.current_snapshot", lambda _name: "77")
+
+    return install
+
+
+@pytest.fixture(scope="session")
+def make_spec(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Spec]:
+    """Return a spec that learns from the first 16 days and holds out the last 4."""
+
+    def make(**changes: Any) -> Spec:
+        asked: dict[str, Any] = {
+            "pipeline": "rides",
+            "request_id": "rides.first.one",
+            "reason": "a test",
+            "key": "ride_id",
+            "date": "day",
+            "snapshot_id": "77",
+            "train_days": (day(0), day(15)),
+            "holdout_days": (day(16), day(19)),
+            "training": TRAINING,
+            "sample_rows": 200,
+            "folder": tmp_path_factory.mktemp("models") / "rides.first.one",
+        }
+        return Spec(**asked | changes)
+
+    return make

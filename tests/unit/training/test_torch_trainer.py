@@ -1,0 +1,70 @@
+import logging
+
+import numpy as np
+import pytest
+import torch
+
+from include.config import Features, Training
+from include.errors import TrainingFailedError
+from include.training.models import TabularNet
+from include.training.torch_trainer import Curves, Trainer, make_deterministic
+
+TRAINING = Training(
+    target="late", features=Features(numeric=["x"]), epochs=3, batch_size=64, hidden=[8], learning_rate=0.02
+)
+
+
+def example(size: int = 500) -> tuple[np.ndarray, np.ndarray]:
+    random = np.random.default_rng(0)
+    numbers, codes = random.standard_normal((size, 2)), random.integers(-1, 3, (size, 1))
+    labels = numbers[:, 0] + (codes[:, 0] == 1) + random.standard_normal(size) / 2 > 0.5
+    return np.hstack([numbers, codes]).astype(np.float32), labels.astype(np.float32)
+
+
+def fit(training: Training = TRAINING) -> tuple[Trainer, Curves]:
+    make_deterministic(training.seed)
+    trainer = Trainer(TabularNet(2, [3], training, base_rate=0.4), training)
+    return trainer, trainer.fit(example(), example(200))
+
+
+def test_the_same_seed_gives_the_same_losses_to_the_last_bit() -> None:
+    (first, once), (second, again) = fit(), fit()
+
+    assert once.loss == again.loss
+    assert once.holdout_loss == again.holdout_loss
+    np.testing.assert_array_equal(first.predict(example()[0]), second.predict(example()[0]))
+
+
+def test_another_seed_gives_other_losses() -> None:
+    assert fit()[1].loss != fit(TRAINING.model_copy(update={"seed": 8}))[1].loss
+
+
+def test_it_learns() -> None:
+    _, curves = fit()
+
+    assert curves.loss[-1] < curves.loss[0]
+    assert curves.holdout_auc[-1] > 0.85
+
+
+def test_the_first_answer_is_the_base_rate() -> None:
+    network = TabularNet(2, [3], TRAINING, base_rate=0.3).eval()
+
+    np.testing.assert_allclose(torch.sigmoid(network(torch.from_numpy(example()[0]))).detach(), 0.3, atol=1e-6)
+
+
+def test_each_epoch_is_told_with_loss_and_speed(caplog: pytest.LogCaptureFixture) -> None:
+    with caplog.at_level(logging.INFO):
+        fit()
+
+    assert len(caplog.messages) == 3
+    assert caplog.messages[0].startswith("Epoch 1/3: loss 0.")
+    assert "rows/s on " in caplog.messages[0]
+
+
+def test_a_loss_that_is_no_number_stops_the_training() -> None:
+    make_deterministic(1)
+    matrix, labels = example()
+    matrix[3, 0] = np.nan
+
+    with pytest.raises(TrainingFailedError, match="loss was nan in epoch 1"):
+        Trainer(TabularNet(2, [3], TRAINING, base_rate=0.4), TRAINING).fit((matrix, labels), (matrix, labels))

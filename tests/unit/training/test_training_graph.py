@@ -1,0 +1,144 @@
+"""Preprocessing, network and their one ONNX graph."""
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import onnx
+import pyarrow as pa
+import pytest
+import torch
+
+from include import artefact
+from include.config import Features, Training
+from include.errors import ArtefactError
+from include.training import export
+from include.training.data import Window, split
+from include.training.models import TabularNet
+from include.training.preprocessing import categories_of, fit_preprocessor, transform
+from include.training.spec import Spec
+from include.training.torch_trainer import Trainer, make_deterministic
+
+
+class Model:
+    """A trained model in all its forms."""
+
+    def __init__(self, spec: Spec, train: Window, holdout: Window) -> None:
+        make_deterministic(spec.training.seed)
+        self.features, self.holdout = spec.training.features, holdout
+        self.preprocessor = fit_preprocessor(train.columns, self.features)
+        self.matrix = transform(self.preprocessor, holdout.columns, self.features)
+        sizes = [len(seen) for seen in categories_of(self.preprocessor, self.features).values()]
+        network = TabularNet(len(self.features.numeric), sizes, spec.training, base_rate=0.2)
+        self.trainer = Trainer(network, spec.training)
+        self.trainer.fit(
+            (transform(self.preprocessor, train.columns, self.features), train.labels), (self.matrix, holdout.labels)
+        )
+        self.content = export.export(self.preprocessor, network, self.features)
+        self.session = artefact.session_of(self.content)
+
+    def ask(self, **columns: Any) -> np.ndarray:
+        return artefact.predict(self.session, columns, self.features)
+
+
+@pytest.fixture(scope="module")
+def model(rows: pa.Table, make_spec: Callable[..., Spec]) -> Model:
+    return Model(make_spec(), *split(rows, make_spec()))
+
+
+def test_the_graph_says_what_pytorch_says(model: Model) -> None:
+    predictions, difference = export.check_same(
+        model.content, model.holdout.columns, model.trainer.predict(model.matrix), model.features
+    )
+
+    assert difference < 1e-6
+    assert predictions.shape == (len(model.holdout),)
+
+
+def test_the_graph_takes_raw_columns_and_gives_one_probability(model: Model) -> None:
+    graph = onnx.load_from_string(model.content).graph
+
+    shapes = {
+        put.name: [d.dim_value or None for d in put.type.tensor_type.shape.dim] for put in [*graph.input, *graph.output]
+    }
+    kinds = {put.name: put.type.tensor_type.elem_type for put in graph.input}
+    assert shapes == {**{name: [None, 1] for name in model.features.names}, "probability": [None]}
+    assert {kinds[name] for name in model.features.numeric} == {onnx.TensorProto.FLOAT}
+    assert {kinds[name] for name in model.features.categorical} == {onnx.TensorProto.STRING}
+
+
+def test_one_row_alone_is_answered_as_in_a_batch(model: Model) -> None:
+    columns = {name: values[:5] for name, values in model.holdout.columns.items()}
+
+    alone = [model.ask(**{name: values[row : row + 1] for name, values in columns.items()})[0] for row in range(5)]
+
+    np.testing.assert_allclose(alone, model.ask(**columns), atol=1e-6)
+
+
+def test_missing_and_unknown_values_are_answered(model: Model) -> None:
+    answers = model.ask(
+        distance=[None, 1000.0],
+        humidity=[None, 3],
+        never_there=[None, 12.0],
+        carrier=[None, "??"],
+        dest=["", "nowhere"],
+    )
+
+    assert np.isfinite(answers).all()
+    assert ((answers > 0) & (answers < 1)).all()
+
+
+def test_all_unknown_categories_are_the_same_to_the_model(model: Model) -> None:
+    one, other = model.ask(
+        distance=[1.0, 1.0], humidity=[1, 1], never_there=[0, 0], carrier=["?", "!"], dest=["?", "!"]
+    )
+
+    assert one == other
+
+
+def test_the_model_has_learned_the_direction(model: Model) -> None:
+    near, far = model.ask(
+        distance=[990, 1010], humidity=[50, 50], never_there=[0, 0], carrier=["AA", "AA"], dest=["ATL", "ATL"]
+    )
+
+    assert near < far
+
+
+def test_the_same_model_is_the_same_file(model: Model) -> None:
+    assert export.export(model.preprocessor, model.trainer.network, model.features) == model.content
+
+
+def test_a_graph_that_differs_is_refused(model: Model) -> None:
+    expected = model.trainer.predict(model.matrix)
+    expected[3] += 1e-3
+
+    with pytest.raises(ArtefactError, match=r"differs from PyTorch by up to 1\.00e-03"):
+        export.check_same(model.content, model.holdout.columns, expected, model.features)
+
+
+def test_categories_alone_are_enough(rows: pa.Table, make_spec: Callable[..., Spec]) -> None:
+    training = Training(target="late", features=Features(categorical=["carrier"]), epochs=1, hidden=[4])
+    spec = make_spec(training=training)
+
+    model = Model(spec, *split(rows, spec))
+
+    assert len(model.ask(**{name: values[:3] for name, values in model.holdout.columns.items()})) == 3
+
+
+def test_numbers_alone_are_enough_and_a_small_spread_survives_float32() -> None:
+    features = Features(numeric=["year", "pressure"])
+    random = np.random.default_rng(0)
+    columns = {
+        "year": (2013 + random.integers(0, 2, 500)).astype(np.float32),
+        "pressure": random.normal(101_700, 7, 500).astype(np.float32),
+    }
+    preprocessor = fit_preprocessor(columns, features)
+    torch.manual_seed(0)
+    network = TabularNet(2, [], Training(target="late", features=features), base_rate=0.5)
+    torch.nn.init.normal_(network.head.weight)
+    with torch.inference_mode():
+        expected = torch.sigmoid(network.eval()(torch.from_numpy(transform(preprocessor, columns, features)))).numpy()
+
+    _, difference = export.check_same(export.export(preprocessor, network, features), columns, expected, features)
+
+    assert difference < 2e-6

@@ -1,0 +1,101 @@
+import json
+from collections.abc import Callable
+from datetime import date, timedelta
+from pathlib import Path
+
+import pyarrow as pa
+import pytest
+
+from include.config import Features, Pipeline, Settings, Training
+from include.errors import ConfigError, NotEnoughDataError
+from include.ledger import nights, open_ledger, requests
+from include.training.plan import plan, windows
+from include.training.spec import read_spec
+
+
+def history(days: int, rows: int = 900) -> dict[str, int]:
+    return {(date(2013, 1, 1) + timedelta(days=offset)).isoformat(): rows for offset in range(days)}
+
+
+TRAINING = Training(target="late", features=Features(numeric=["distance"]), window_days=56, holdout_days=14)
+
+
+def test_the_newest_days_are_held_out_and_those_before_are_learned_from() -> None:
+    train, holdout = windows(history(200), TRAINING, "flights")
+
+    assert holdout == ("2013-07-06", "2013-07-19")
+    assert train == ("2013-05-11", "2013-07-05")
+
+
+def test_a_short_history_shortens_the_training_window_only() -> None:
+    train, holdout = windows(history(59), TRAINING, "flights")
+
+    assert train == ("2013-01-01", "2013-02-14")
+    assert holdout == ("2013-02-15", "2013-02-28")
+
+
+def test_days_without_labels_do_not_count() -> None:
+    labelled = history(59) | {"2013-03-01": 0, "2013-02-20": 0}
+
+    train, holdout = windows(labelled, TRAINING, "flights")
+
+    assert holdout == ("2013-02-14", "2013-02-28")
+    assert train[1] == "2013-02-13"
+
+
+@pytest.mark.parametrize(
+    ("labelled", "said"),
+    [
+        ({}, "no labelled day: 0 rows"),
+        (history(14), r"14 labelled days \(2013-01-01 to 2013-01-14\): 0 rows"),
+        (history(20, rows=100), "600 rows to train on"),
+    ],
+)
+def test_too_little_data_says_what_there_is(labelled: dict[str, int], said: str) -> None:
+    with pytest.raises(NotEnoughDataError, match=said):
+        windows(labelled, TRAINING, "flights")
+
+
+@pytest.fixture
+def request_id(rides: Pipeline, rows: pa.Table, lake_of: Callable[[pa.Table], None]) -> str:
+    lake_of(rows)
+    with open_ledger() as session:
+        for day in sorted(set(rows["day"].to_pylist())):
+            nights.record_partition(
+                session, "rides", day, status="published", rows=100, quarantined=0, run_key="r", report="", note=""
+            )
+        return requests.file_request(
+            session,
+            "rides",
+            reason="no champion",
+            triggered_by="first",
+            key="one",
+            detail={"epochs": 2, "window_days": 3},
+        ).id
+
+
+def test_the_spec_pins_snapshot_windows_and_what_the_request_asks_for(
+    rides: Pipeline, settings: Settings, request_id: str
+) -> None:
+    path = plan(rides, request_id)
+
+    spec = read_spec(path)
+    assert (spec.snapshot_id, spec.reason) == ("77", "no champion")
+    assert spec.train_days == ("2020-01-04", "2020-01-06")
+    assert spec.holdout_days == ("2020-01-07", "2020-01-20")
+    assert (spec.training.epochs, spec.training.window_days) == (2, 3)
+    assert spec.folder == settings.models / "rides" / "rides.first.one"
+    assert plan(rides, request_id) == path
+    assert [found.name for found in Path(path).parent.iterdir()] == [Path(path).name]
+
+
+def test_an_unknown_request_is_refused(rides: Pipeline, request_id: str) -> None:
+    with pytest.raises(ConfigError, match=r"no request 'rides\.hand\.x'"):
+        plan(rides, "rides.hand.x")
+
+
+def test_a_broken_spec_is_named(tmp_path: Path) -> None:
+    (tmp_path / "spec.json").write_text(json.dumps({"pipeline": "rides"}))
+
+    with pytest.raises(ConfigError, match=r"spec\.json: not a training spec"):
+        read_spec(tmp_path / "spec.json")
