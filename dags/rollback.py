@@ -35,15 +35,20 @@ def rollback_dag(pipeline: Pipeline) -> None:
         },
     )
     def rollback() -> None:
-        @task(outlets=[endpoint])
-        def roll_back(params: Any = None, *, outlet_events: Any) -> str:
+        @task
+        def choose_version(params: Any = None) -> int:
             from include import deployment
 
-            release_id = deployment.rollback(pipeline.name, params["reason"], params["to_version"])
-            outlet_events[endpoint].add_partitions([release_id])
-            return release_id
+            return deployment.version_before(pipeline.name, params["to_version"])
 
-        roll_back()
+        @task(outlets=[endpoint])
+        def roll_back(version: int, params: Any = None, *, outlet_events: Any) -> None:
+            from include import deployment
+
+            release_id = deployment.rollback(pipeline.name, params["reason"], version)
+            outlet_events[endpoint].add_partitions([release_id])
+
+        roll_back(choose_version())
 
     rollback()
 

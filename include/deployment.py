@@ -42,10 +42,20 @@ def approved_release(pipeline_name: str, version: int | None = None) -> str:
 def verify(release_id: str) -> None:
     """Load a release's model and compare its answers on held-out rows with those recorded in training.
 
-    :raises ArtefactError: if the file was altered, or an answer differs by more than one millionth.
+    :raises ArtefactError: if the file was altered, or an answer differs by more than one millionth; the release has
+        failed then, for good.
     """
     with open_ledger() as session:
         release = releases.get_release(session, release_id)
+    try:
+        _reproduce(release)
+    except ArtefactError as error:
+        with open_ledger() as session:
+            releases.give_up_promotion(session, release_id, note=str(error))
+        raise
+
+
+def _reproduce(release: Release) -> None:
     features = features_of(read_manifest(release.model_uri))
     model = load_session(release.model_uri, release.sha256)
     path = Path(release.model_uri) / HOLDOUT
@@ -63,7 +73,7 @@ def verify(release_id: str) -> None:
             f"{path}: {int(wrong.sum())} of {len(found)} predictions differ from the recorded ones by more than "
             f"{TOLERANCE}; row {row}: recorded {recorded[row]:.8f}, found {found[row]:.8f}. Train the model again."
         )
-    log.info("%s reproduces %s recorded predictions.", release_id, len(found))
+    log.info("%s reproduces %s recorded predictions.", release.id, len(found))
 
 
 def promote(release_id: str, *, timeout_seconds: float = 30.0) -> None:
@@ -72,7 +82,8 @@ def promote(release_id: str, *, timeout_seconds: float = 30.0) -> None:
     May be repeated after a kill; a release that is the champion already is only reconciled.
 
     :raises StaleReleaseError: if the champion is no longer the one the gate compared with.
-    :raises EndpointError: if the endpoint does not acknowledge in time; the champion before is put back.
+    :raises EndpointError: if the endpoint does not acknowledge in time; the champion before is put back. A release that
+        the endpoint cannot load has failed; one it did not answer about stays approved, for a retry or for `sweep`.
     """
     settings = load_settings()
     try:
@@ -92,10 +103,20 @@ def promote(release_id: str, *, timeout_seconds: float = 30.0) -> None:
     _put_forward(settings, release, fence, timeout_seconds=timeout_seconds)
 
 
-def rollback(pipeline_name: str, reason: str, to_version: int | None = None, *, timeout_seconds: float = 30.0) -> str:
-    """Put the previous champion (or the given version) back, and return its release's id.
+def version_before(pipeline_name: str, to_version: int | None = None) -> int:
+    """Return the version a rollback goes to: the one asked for, or the champion before this one.
 
-    With a version given it may be repeated without harm. It overtakes a promotion that is under way.
+    :raises StaleReleaseError: if it has never served.
+    """
+    with open_ledger() as session:
+        champion = releases.champion_of(session, pipeline_name)
+        return choose_target(champion, releases.releases_of(session, pipeline_name), to_version).version
+
+
+def rollback(pipeline_name: str, reason: str, to_version: int, *, timeout_seconds: float = 30.0) -> str:
+    """Put a former champion back, and return its release's id.
+
+    May be repeated without harm. It overtakes a promotion that is under way.
 
     :raises StaleReleaseError: if there is no such release that has served before.
     :raises EndpointError: if the endpoint does not acknowledge in time; the champion stays.
@@ -166,9 +187,11 @@ def _put_forward(
 ) -> None:
     state = _state_of(release, fence)
     declare(settings, state)
-    why = _wait_until_acknowledged(settings.endpoint_url, state, timeout_seconds)
-    if why is not None:
-        _undo(settings, release, fence, why=why, becomes="failed" if rolled_back_because is None else "retired")
+    why, is_refused = _wait_until_acknowledged(settings.endpoint_url, state, timeout_seconds)
+    if why:
+        # What the endpoint cannot load it never will; what it has not answered may succeed at the next try.
+        becomes = "retired" if rolled_back_because is not None else "failed" if is_refused else "approved"
+        _undo(settings, release, fence, why=why, becomes=becomes)
         raise EndpointError(
             f"The endpoint at {settings.endpoint_url} did not acknowledge {release.id} (generation {fence}) within "
             f"{timeout_seconds:g} s: {why}. The champion before stays. Look at the endpoint's log, then deploy again."
@@ -196,19 +219,20 @@ def _undo(settings: Settings, release: Release, fence: int, *, why: str, becomes
             withdraw(settings, release.pipeline, fence)
 
 
-def _wait_until_acknowledged(url: str, state: State, timeout_seconds: float) -> str | None:
-    # Returns what was last heard, if that is not an acknowledgement.
+def _wait_until_acknowledged(url: str, state: State, timeout_seconds: float) -> tuple[str, bool]:
+    # Returns what was last heard, if that is no acknowledgement, and whether it was a refusal.
     until = time.monotonic() + timeout_seconds
     while True:
         try:
             answer = httpx.get(f"{url}/ping", timeout=2, trust_env=False).json()
             if has_acknowledged(answer, state):
-                return None
-            heard = answer.get("errors", {}).get(state.pipeline) or f"it serves {answer.get('pipelines')}"
+                return "", False
+            refusal = answer.get("errors", {}).get(state.pipeline, "")
+            heard = refusal or f"it serves {answer.get('pipelines')}"
         except (httpx.HTTPError, ValueError) as error:
-            heard = f"{type(error).__name__}: {error}"
+            heard, refusal = f"{type(error).__name__}: {error}", ""
         if time.monotonic() >= until:
-            return str(heard)
+            return heard, bool(refusal)
         time.sleep(POLL_SECONDS)
 
 

@@ -88,7 +88,7 @@ def _enter(folder: Path, manifest: Manifest, champion: Release | None, verdict: 
             model_uri=str(folder),
             sha256=manifest["sha256"],
             tracking_run=manifest["tracking_run"],
-            trained_until=manifest["train_days"][1],
+            judged_until=manifest["holdout_days"][1],
             quality=manifest["metrics"][verdict.metric],
             metrics={
                 **manifest["metrics"],

@@ -14,38 +14,18 @@ from urllib.parse import unquote, urlsplit
 
 import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.parquet as pq
-from pyiceberg.catalog import Catalog
-from pyiceberg.catalog.sql import SqlCatalog
-from pyiceberg.exceptions import (
-    CommitFailedException,
-    NamespaceAlreadyExistsError,
-    NoSuchTableError,
-    TableAlreadyExistsError,
-    ValidationException,
-)
-from pyiceberg.expressions import And, BooleanExpression, GreaterThanOrEqual, In, LessThanOrEqual
+from pyiceberg.exceptions import CommitFailedException, ValidationException
 from pyiceberg.table import Table
 from pyiceberg.table.snapshots import Snapshot
 
+from include.catalog import open_table, table_for
 from include.config import Pipeline, load_pipeline, load_settings
 from include.errors import NotEnoughDataError, PublishError
 
 log = logging.getLogger(__name__)
 
-NAMESPACE = "evergreen"
 STAGED = "evergreen.staged"
 ATTEMPTS = 5
-PROPERTIES = {
-    # Without these, commits and their metadata grow with every night.
-    "commit.manifest-merge.enabled": "true",
-    "commit.manifest.min-count-to-merge": "8",
-    "write.metadata.delete-after-commit.enabled": "true",
-    "write.metadata.previous-versions-max": "20",
-    "write.metadata.compression-codec": "none",
-    "commit.retry.num-retries": "8",
-    "commit.retry.total-timeout-ms": "60000",
-}
 
 
 def publish(pipeline: Pipeline, staged_uri: str, days: list[str]) -> tuple[str, int]:
@@ -62,7 +42,7 @@ def publish(pipeline: Pipeline, staged_uri: str, days: list[str]) -> tuple[str, 
     if not files:
         raise PublishError(f"{staged_uri}: nothing was staged for {days}. Clean these days again before publishing.")
     for attempt in range(1, ATTEMPTS + 1):
-        table = _table_for(pipeline, files[0])
+        table = table_for(pipeline, files[0])
         if done := _published_as(table, staged["folder"]):
             log.info("%s is already published as snapshot %s", staged["folder"], done.snapshot_id)
             return str(done.snapshot_id), rows
@@ -71,7 +51,9 @@ def publish(pipeline: Pipeline, staged_uri: str, days: list[str]) -> tuple[str, 
             break
         except (CommitFailedException, ValidationException) as error:
             if attempt == ATTEMPTS:
-                raise PublishError(f"{pipeline.name}: {ATTEMPTS} attempts to publish {days} met other commits: {error}") from error
+                raise PublishError(
+                    f"{pipeline.name}: {ATTEMPTS} attempts to publish {days} met other commits: {error}"
+                ) from error
             log.warning("Publishing met another commit, attempt %s of %s: %s", attempt, ATTEMPTS, error)
             time.sleep(0.2 * attempt)
     snapshot = _published_as(table, staged["folder"])
@@ -90,12 +72,12 @@ def read_clean(
     :raises NotEnoughDataError: if nothing was published yet.
     """
     pipeline = load_pipeline(pipeline_name)
-    table = _table(pipeline_name)
+    table = open_table(pipeline_name)
     if table is None or table.current_snapshot() is None:
         raise NotEnoughDataError(f"{pipeline_name}: the clean table is empty. Ingest some days first.")
     order = [pipeline.date, pipeline.key]
     scan = table.scan(
-        row_filter=_between(pipeline.date, first, last),
+        row_filter=f"{pipeline.date} >= '{first}' and {pipeline.date} <= '{last}'",
         selected_fields=tuple(dict.fromkeys([*columns, *order])),
         snapshot_id=int(snapshot_id) if snapshot_id else None,
     )
@@ -105,7 +87,7 @@ def read_clean(
 
 def current_snapshot(pipeline_name: str) -> str | None:
     """Return the id of the table's newest snapshot, or none if nothing was published."""
-    table = _table(pipeline_name)
+    table = open_table(pipeline_name)
     snapshot = table.current_snapshot() if table else None
     return str(snapshot.snapshot_id) if snapshot else None
 
@@ -113,7 +95,7 @@ def current_snapshot(pipeline_name: str) -> str | None:
 def tag_snapshot(pipeline_name: str, snapshot_id: str, tag: str) -> None:
     """Name a snapshot so that expiry keeps it; naming it again the same way does nothing."""
     for attempt in range(1, ATTEMPTS + 1):
-        table = _table(pipeline_name)
+        table = open_table(pipeline_name)
         if table is None:
             raise NotEnoughDataError(f"{pipeline_name}: no clean table, so no snapshot {snapshot_id} to tag '{tag}'.")
         known = table.refs().get(tag)
@@ -121,74 +103,35 @@ def tag_snapshot(pipeline_name: str, snapshot_id: str, tag: str) -> None:
             return
         try:
             table.manage_snapshots().create_tag(int(snapshot_id), tag).commit()
-            return
         except CommitFailedException:
             if attempt == ATTEMPTS:
                 raise
             time.sleep(0.2 * attempt)
+        else:
+            return
 
 
 def expire(pipeline_name: str, older_than_days: int) -> dict[str, int]:
-    """Forget old snapshots without a tag and remove staged folders that no snapshot left needs.
+    """Forget old snapshots without a tag, and remove the files of that age which no snapshot left needs.
 
-    :returns: how many snapshots and how many folders were removed.
+    The age protects what a running ingest has staged and not yet published: keep it above a run's time-out.
+
+    :returns: how many snapshots, staged folders and metadata files were removed.
     """
-    table = _table(pipeline_name)
+    table = open_table(pipeline_name)
     if table is None:
-        return {"snapshots": 0, "folders": 0}
+        return {"snapshots": 0, "folders": 0, "metadata_files": 0}
     cutoff = datetime.now(UTC) - timedelta(days=older_than_days)
     before = len(table.snapshots())
     table.maintenance.expire_snapshots().older_than(cutoff).commit()
     table = table.refresh()
-    needed = {_local(path).parents[2] for path in _data_files(table)}
-    removed = 0
-    for folder in sorted((load_settings().lake / pipeline_name / "staged").glob("*")):
-        if folder not in needed and folder.stat().st_mtime < cutoff.timestamp():
-            shutil.rmtree(folder)
-            removed += 1
+    data, metadata = _needed_files(table)
+    staged = (load_settings().lake / pipeline_name / "staged").glob("*")
+    folders = _remove(staged, {path.parents[2] for path in data}, cutoff)
+    files = _remove(_local(f"{table.location()}/metadata").glob("*.avro"), metadata, cutoff)
     gone = before - len(table.snapshots())
-    log.info("Expired %s snapshots and %s staged folders of %s", gone, removed, pipeline_name)
-    return {"snapshots": gone, "folders": removed}
-
-
-def _catalog() -> Catalog:
-    lake = load_settings().lake
-    lake.mkdir(parents=True, exist_ok=True)
-    return SqlCatalog(NAMESPACE, uri=f"sqlite:///{lake / 'catalog.db'}", warehouse=lake.as_uri())
-
-
-def _table(pipeline_name: str) -> Table | None:
-    try:
-        return _catalog().load_table((NAMESPACE, pipeline_name))
-    except NoSuchTableError:
-        return None
-
-
-def _table_for(pipeline: Pipeline, staged_file: str) -> Table:
-    """Return the table, made or widened to hold the columns of a staged file."""
-    # Spark marks filled columns as required; a table column that could never be null again would bind later YAMLs.
-    schema = pa.schema([field.with_nullable(True) for field in pq.read_schema(staged_file).remove_metadata()])
-    table = _table(pipeline.name) or _create(pipeline, schema)
-    if set(schema.names) - {field.name for field in table.schema().fields}:
-        with table.update_schema() as update:
-            update.union_by_name(schema)
-        table = table.refresh()
-    return table
-
-
-def _create(pipeline: Pipeline, schema: pa.Schema) -> Table:
-    catalog = _catalog()
-    try:
-        catalog.create_namespace(NAMESPACE)
-    except NamespaceAlreadyExistsError:
-        pass
-    try:
-        with catalog.create_table_transaction((NAMESPACE, pipeline.name), schema, properties=PROPERTIES) as creation:
-            with creation.update_spec() as spec:
-                spec.add_identity(pipeline.date)
-        return catalog.load_table((NAMESPACE, pipeline.name))
-    except TableAlreadyExistsError:
-        return catalog.load_table((NAMESPACE, pipeline.name))
+    log.info("Expired of %s: %s snapshots, %s staged folders, %s metadata files", pipeline_name, gone, folders, files)
+    return {"snapshots": gone, "folders": folders, "metadata_files": files}
 
 
 def _replace_days(table: Table, column: str, days: Iterable[str], files: list[str], folder: str) -> None:
@@ -222,24 +165,27 @@ def _day_of(value: Any) -> str:
     return value.isoformat() if isinstance(value, date) else (date(1970, 1, 1) + timedelta(days=int(value))).isoformat()
 
 
-def _any_of(column: str, days: Iterable[str]) -> BooleanExpression:
-    return In(column, {date.fromisoformat(day) for day in days})
+def _any_of(column: str, days: Iterable[str]) -> str:
+    return f"{column} in ({', '.join(repr(day) for day in days)})"
 
 
-def _between(column: str, first: str, last: str) -> BooleanExpression:
-    return And(
-        GreaterThanOrEqual(column, date.fromisoformat(first).isoformat()),
-        LessThanOrEqual(column, date.fromisoformat(last).isoformat()),
-    )
-
-
-def _data_files(table: Table) -> set[str]:
-    manifests = {
-        manifest.manifest_path: manifest for snapshot in table.snapshots() for manifest in snapshot.manifests(table.io)
+def _needed_files(table: Table) -> tuple[set[Path], set[Path]]:
+    """Return the data files and the manifests of every snapshot that is left."""
+    manifests = {each.manifest_path: each for snapshot in table.snapshots() for each in snapshot.manifests(table.io)}
+    lists = {_local(snapshot.manifest_list) for snapshot in table.snapshots()}
+    data = {
+        _local(entry.data_file.file_path)
+        for each in manifests.values()
+        for entry in each.fetch_manifest_entry(table.io)
     }
-    return {
-        entry.data_file.file_path for manifest in manifests.values() for entry in manifest.fetch_manifest_entry(table.io)
-    }
+    return data, {*lists, *(_local(path) for path in manifests)}
+
+
+def _remove(candidates: Iterable[Path], needed: set[Path], cutoff: datetime) -> int:
+    unneeded = [path for path in candidates if path not in needed and path.stat().st_mtime < cutoff.timestamp()]
+    for path in unneeded:
+        shutil.rmtree(path) if path.is_dir() else path.unlink(missing_ok=True)
+    return len(unneeded)
 
 
 def _local(uri: str) -> Path:

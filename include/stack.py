@@ -148,7 +148,7 @@ class Stack:
             "AIRFLOW__CORE__PLUGINS_FOLDER": str(ROOT / "plugins"),
             "AIRFLOW__CORE__SIMPLE_AUTH_MANAGER_PASSWORDS_FILE": str(self._passwords_file),
             "AIRFLOW__CORE__EXECUTION_API_SERVER_URL": f"{url}/execution/",
-            "AIRFLOW__CORE__FERNET_KEY": self._secret("fernet-key"),
+            "AIRFLOW__CORE__FERNET_KEY": self._secret("fernet-key") + "=",  # 32 bytes of base64, padded
             "AIRFLOW__API__PORT": str(ports["airflow"]),
             "AIRFLOW__API__BASE_URL": url,
             "AIRFLOW__API__SECRET_KEY": self._secret("api-key"),
@@ -160,8 +160,7 @@ class Stack:
         file = self.data / "run" / name
         if not file.exists():
             file.parent.mkdir(parents=True, exist_ok=True)
-            # 32 random bytes in URL-safe base64: what Fernet wants, and good for the others.
-            _write_secret(file, secrets.token_urlsafe(32) + "=")
+            _write_secret(file, secrets.token_urlsafe(32))
         return file.read_text()
 
     def _check_java(self) -> None:

@@ -49,7 +49,7 @@ def _champion(pipeline: Pipeline, champion: Release | None) -> str:
     quality = ", ".join(f"{name} {value:.3f}" for name, value in champion.metrics.items() if isinstance(value, float))
     return (
         f"version {champion.version}, serving for {str(age).split('.', maxsplit=1)[0]}, "
-        f"has seen data until {champion.trained_until}; on days it had not seen: {quality}"
+        f"has seen data until {champion.judged_until}; on days it had not seen: {quality}"
     )
 
 
@@ -59,7 +59,7 @@ def _days(session: Session, pipeline: Pipeline) -> Table:
     for row in nights.partitions_of(session, pipeline.name, newest=NEWEST):
         window = windows.get(row.day)
         colour = "green" if row.status == "published" else "red"
-        measured = window.measures.get("metrics") or {} if window else {}
+        measured = window.measures.get("quality") or {} if window else {}
         table.add_row(
             row.day,
             f"[{colour}]{row.status}[/]" + (" again" if row.redeliveries else ""),

@@ -15,8 +15,10 @@ import pyarrow.parquet as pq  # noqa: E402
 from great_expectations import expectations as gxe  # noqa: E402
 from great_expectations.core import ExpectationSuiteValidationResult  # noqa: E402
 from great_expectations.core.batch_definition import BatchDefinition  # noqa: E402
-from great_expectations.render.renderer import ValidationResultsPageRenderer  # noqa: E402
-from great_expectations.render.view import DefaultJinjaPageView  # noqa: E402
+from great_expectations.data_context.types.base import ProgressBarsConfig  # noqa: E402
+from great_expectations.expectations.expectation import Expectation  # noqa: E402
+from great_expectations.render.renderer.page_renderer import ValidationResultsPageRenderer  # noqa: E402
+from great_expectations.render.view.view import DefaultJinjaPageView  # noqa: E402
 
 from include.atomic import write_text  # noqa: E402
 from include.config import Pipeline, load_settings  # noqa: E402
@@ -41,7 +43,8 @@ def validate(pipeline: Pipeline, staged_uri: str, run_key: str) -> dict[str, Any
         rows = pd.concat([pq.ParquetFile(path).read().to_pandas() for path in staged["files"]], ignore_index=True)
         result = batches.get_batch({"dataframe": rows}).validate(suite)
         report = Path("reports", "validation", day, f"{run_key}.html")
-        write_text(load_settings().lake / pipeline.name / report, view.render(ValidationResultsPageRenderer().render(result)))
+        page = view.render(ValidationResultsPageRenderer().render(result))  # type: ignore[no-untyped-call]
+        write_text(load_settings().lake / pipeline.name / report, page)
         outcome["reports"][day] = str(Path(pipeline.name) / report)
         if result.success:
             outcome["passed"].append(day)
@@ -57,7 +60,11 @@ def suite_of(pipeline: Pipeline) -> gx.ExpectationSuite:
 
     :raises ConfigError: naming an unknown expectation and those like it, or arguments that do not fit.
     """
-    built = [_expectation(pipeline.name, name, arguments) for entry in pipeline.expectations for name, arguments in entry.items()]
+    built = [
+        _expectation(pipeline.name, name, arguments)
+        for entry in pipeline.expectations
+        for name, arguments in entry.items()
+    ]
     return gx.ExpectationSuite(name=pipeline.name, expectations=built)
 
 
@@ -66,15 +73,17 @@ def reason_of(result: ExpectationSuiteValidationResult) -> str:
     return "; ".join(_failure(check.to_json_dict()) for check in result.results if not check.success)
 
 
-def _expectation(pipeline_name: str, name: str, arguments: dict[str, Any]) -> gxe.Expectation:
-    known = {_snake(each): each for each in dir(gxe) if each.startswith("Expect") and each != "Expectation"}
+def _expectation(pipeline_name: str, name: str, arguments: dict[str, Any]) -> Expectation:
+    known = {_snake(each): each for each in dir(gxe) if each.startswith("Expect")}
     if name not in known:
         close = difflib.get_close_matches(name, known, n=3) or sorted(known)
-        raise ConfigError(f"{pipeline_name}.yaml: 'expectations': there is no '{name}'. Did you mean: {', '.join(close)}?")
+        raise ConfigError(
+            f"{pipeline_name}.yaml: 'expectations': there is no '{name}'. Did you mean: {', '.join(close)}?"
+        )
     try:
-        made: gxe.Expectation = getattr(gxe, known[name])(**arguments)
+        made: Expectation = getattr(gxe, known[name])(**arguments)
     except (TypeError, ValueError) as error:
-        raise ConfigError(f"{pipeline_name}.yaml: 'expectations.{name}': {error}") from error
+        raise ConfigError(f"{pipeline_name}.yaml: 'expectations.{name}': {' '.join(str(error).split())}") from error
     return made
 
 
@@ -82,10 +91,12 @@ def _snake(name: str) -> str:
     return "".join(f"_{letter.lower()}" if letter.isupper() else letter for letter in name).lstrip("_")
 
 
-def _batches() -> BatchDefinition:
+def _batches() -> BatchDefinition[Any]:
     context = gx.get_context(mode="ephemeral")
-    context.variables.progress_bars = {"globally": False}
-    return context.data_sources.add_pandas("staged").add_dataframe_asset("day").add_batch_definition_whole_dataframe("day")
+    context.variables.progress_bars = ProgressBarsConfig(globally=False)
+    return (
+        context.data_sources.add_pandas("staged").add_dataframe_asset("day").add_batch_definition_whole_dataframe("day")
+    )
 
 
 def _failure(check: dict[str, Any]) -> str:
@@ -96,7 +107,7 @@ def _failure(check: dict[str, Any]) -> str:
         return f"{about}: could not be checked: {error}"
     if "unexpected_count" in found:
         examples = found.get("partial_unexpected_list", [])[:3]
-        seen = f"{found['unexpected_count']} of {found['element_count']} rows are not, such as {examples}"
+        seen = f"{found['unexpected_count']} of {found['element_count']} rows fail, such as {examples}"
     else:
         seen = f"found {found.get('observed_value')}"
     return f"{about}: {seen}, expected {arguments}"

@@ -1,10 +1,10 @@
 """This file is the cleaning job: `python -m include.cleaning.job SPEC`, which `spark-submit` can run as well."""
 
+import argparse
 import csv
 import json
 import logging
 import shutil
-import sys
 from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,9 +13,9 @@ from uuid import uuid4
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
-from pyspark.sql import DataFrame, SparkSession
-from pyspark.sql import functions as F
-from pyspark.sql import types as T
+from pyspark.sql import DataFrame, Observation, SparkSession
+from pyspark.sql import functions as F  # noqa: N812
+from pyspark.sql import types as T  # noqa: N812
 
 from include.atomic import write_text
 from include.cleaning import rules
@@ -57,10 +57,14 @@ def run(spec: CleaningSpec) -> str:
         labels = _landed(spark, [files["labels"] for files in days.values()], list(pipeline.cleaning.labels))
         checked_labels = check_labels(labels, pipeline)
         checked = check_events(spark, events, pipeline, checked_labels)
-        columns = [F.col(SOURCE_DAY).alias("_p"), *rules.columns_of(pipeline)]  # `partitionBy` takes `_p` out of the file
-        clean_rows = rules.clean_rows(checked).select(columns)
+        broken = Observation()
+        clean_rows = rules.clean_rows(checked.observe(broken, F.count(rules.BROKEN).alias("rows")))
+        # `partitionBy` takes its column out of the files: it gets a copy of the day, as the table needs the date in them.
+        clean_rows = clean_rows.select(F.col(SOURCE_DAY).alias("_p"), *rules.columns_of(pipeline))
         _write(clean_rows.sortWithinPartitions("_p", pipeline.key), Path(spec.folder) / "data", "_p")
-        bad = rules.quarantined_rows(checked, "events").union(rules.quarantined_rows(checked_labels, "labels"))
+        bad = rules.quarantined_rows(checked_labels, "labels")
+        if broken.get["rows"]:  # most nights have none, and looking for them costs as much as the cleaning
+            bad = bad.union(rules.quarantined_rows(checked, "events"))
         _write(bad.repartition("day").sortWithinPartitions("day", SOURCE_FILE, SOURCE_ROW), quarantine, "day")
     return _summarise(spec, list(days), quarantine)
 
@@ -163,6 +167,14 @@ def _summarise(spec: CleaningSpec, days: list[str], quarantine: Path) -> str:
     return str(index)
 
 
-if __name__ == "__main__":
+def main(arguments: list[str] | None = None) -> None:
+    """Run the job on the specification named on the command line."""
+    parser = argparse.ArgumentParser(prog="include.cleaning.job", description="Clean landed deliveries with Spark.")
+    parser.add_argument("spec", metavar="SPEC", type=Path, help="JSON with pipeline, landed_uri, run_key and folder")
+    spec = parser.parse_args(arguments).spec
     logging.basicConfig(level=logging.INFO)
-    run(CleaningSpec(**json.loads(Path(sys.argv[1]).read_text())))
+    run(CleaningSpec(**json.loads(spec.read_text())))
+
+
+if __name__ == "__main__":
+    main()

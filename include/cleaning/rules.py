@@ -1,13 +1,13 @@
 """This file holds the cleaning rules: pure functions from DataFrame to DataFrame, the same on Connect and in-process.
 
 Rows carry two columns of their own until the end: `_delivered`, the row as text, and `_broken`, the names of the rules
-it broke. A row that broke none is clean; the others go to the quarantine.
+it broke with commas between, null if none. Rows that broke none are clean; the others go to the quarantine.
 """
 
 from collections.abc import Mapping
 
 from pyspark.sql import Column, DataFrame
-from pyspark.sql import functions as F
+from pyspark.sql import functions as F  # noqa: N812
 
 from include.config import Deduplicate, Join, Pipeline
 from include.ingestion.files import MALFORMED, SOURCE_DAY, SOURCE_FILE, SOURCE_ROW
@@ -26,13 +26,12 @@ def cast_columns(rows: DataFrame, types: Mapping[str, str]) -> DataFrame:
         for name, kind in types.items()
         if kind != "string"
     }
-    typed = rows.select(
+    return rows.select(
         *(F.col(name) for name in (SOURCE_DAY, SOURCE_FILE, SOURCE_ROW, MALFORMED)),
         F.struct(*(F.col(_quoted(name)) for name in types)).alias(DELIVERED),
         _names_of({MALFORMED: F.col(MALFORMED).isNotNull(), **failed}).alias(BROKEN),
         *(column.alias(name) for name, column in cast.items()),
     )
-    return typed
 
 
 def mark_missing(rows: DataFrame, column: str) -> DataFrame:
@@ -53,9 +52,9 @@ def mark_duplicates(rows: DataFrame, deduplicate: Deduplicate) -> DataFrame:
     """
     alike = ", ".join(_quoted(name) for name in (SOURCE_DAY, *deduplicate.by))
     order = ", ".join((*deduplicate.order, SOURCE_FILE, SOURCE_ROW))
-    place = F.expr(f"row_number() over (partition by {alike}, size({BROKEN}) = 0 order by {order})")
+    place = F.expr(f"row_number() over (partition by {alike}, {BROKEN} is null order by {order})")
     ranked = rows.withColumn("_place", place)
-    return mark_broken(ranked, {"duplicate": (F.col("_place") > 1) & (F.size(BROKEN) == 0)}).drop("_place")
+    return mark_broken(ranked, {"duplicate": (F.col("_place") > 1) & (F.col(BROKEN).isNull())}).drop("_place")
 
 
 def mark_rules(rows: DataFrame, rules: Mapping[str, str]) -> DataFrame:
@@ -65,26 +64,24 @@ def mark_rules(rows: DataFrame, rules: Mapping[str, str]) -> DataFrame:
 
 def mark_broken(rows: DataFrame, conditions: Mapping[str, Column]) -> DataFrame:
     """Add the names whose condition is true to the row's broken rules."""
-    return rows.withColumn(BROKEN, F.concat(BROKEN, _names_of(conditions))) if conditions else rows
+    return rows.withColumn(BROKEN, _names_of(conditions, F.col(BROKEN))) if conditions else rows
 
 
 def join_reference(rows: DataFrame, reference: DataFrame, join: Join) -> DataFrame:
-    """Look columns up in a reference; where it has several rows for a key its last one counts, so none multiplies."""
-    keys = [F.expr(expression).alias(f"_key{i}") for i, expression in enumerate(join.on.values())]
-    taken = F.struct(*(F.expr(expression).alias(name) for name, expression in join.take.items())).alias("_taken")
-    # One partition: it is sent to every task anyway, and so it is grouped without a shuffle of its own.
-    numbered = reference.coalesce(1).select(*keys, taken, F.monotonically_increasing_id().alias("_line"))
-    key_names = [f"_key{i}" for i in range(len(keys))]
-    lookup = numbered.groupBy(*key_names).agg(F.max_by("_taken", "_line").alias("_taken"))
-    match = [F.col(_quoted(column)) == F.col(name) for column, name in zip(join.on, key_names, strict=True)]
+    """Look columns up in a reference; where it has several rows for a key its first one counts, so none multiplies."""
+    keys = {f"_key{i}": F.expr(expression) for i, expression in enumerate(join.on.values())}
+    taken = {f"_take_{name}": F.expr(expression) for name, expression in join.take.items()}
+    # In one partition it is grouped in its own order and without a shuffle; it is sent to every task anyway.
+    columns = (column.alias(name) for name, column in {**keys, **taken}.items())
+    lookup = reference.coalesce(1).select(*columns).dropDuplicates(list(keys))
+    match = [F.col(_quoted(column)) == F.col(name) for column, name in zip(join.on, keys, strict=True)]
     joined = rows.join(F.broadcast(lookup), match, "left")
-    values = (F.col(f"_taken.{_quoted(name)}").alias(name) for name in join.take)
-    return joined.select("*", *values).drop("_taken", *key_names)
+    return joined.drop(*keys).withColumnsRenamed({f"_take_{name}": name for name in join.take})
 
 
 def join_labels(rows: DataFrame, labels: DataFrame, key: str, columns: list[str]) -> DataFrame:
     """Put the day's good labels beside its events; an event without a label keeps nulls."""
-    good = labels.where(F.size(BROKEN) == 0).select(
+    good = labels.where(F.col(BROKEN).isNull()).select(
         F.col(SOURCE_DAY).alias("_label_day"),
         F.col(_quoted(key)).alias("_label_key"),
         *(F.col(_quoted(name)) for name in columns),
@@ -109,19 +106,19 @@ def fill(rows: DataFrame, values: Mapping[str, str | float | int | bool]) -> Dat
 
 def clean_rows(rows: DataFrame) -> DataFrame:
     """Return the rows that broke no rule."""
-    return rows.where(F.size(BROKEN) == 0)
+    return rows.where(F.col(BROKEN).isNull())
 
 
 def quarantined_rows(rows: DataFrame, source_kind: str) -> DataFrame:
     """Return the rows that broke a rule: where they came from, which rules, and the delivered text as JSON."""
     delivered = F.to_json(F.col(DELIVERED), {"ignoreNullFields": "false"})
     malformed = F.to_json(F.struct(MALFORMED))
-    return rows.where(F.size(BROKEN) > 0).select(
+    return rows.where(F.col(BROKEN).isNotNull()).select(
         F.col(SOURCE_DAY).alias("day"),
         F.lit(source_kind).alias("source_kind"),
         SOURCE_FILE,
         SOURCE_ROW,
-        F.col(BROKEN).alias("rules"),
+        F.split(BROKEN, ",").alias("rules"),
         F.when(F.col(MALFORMED).isNotNull(), malformed).otherwise(delivered).alias("row"),
     )
 
@@ -134,8 +131,9 @@ def columns_of(pipeline: Pipeline) -> list[str]:
     return [name for name in ordered if name not in cleaning.drop]
 
 
-def _names_of(conditions: Mapping[str, Column]) -> Column:
-    return F.array_compact(F.array(*(F.when(condition, F.lit(name)) for name, condition in conditions.items())))
+def _names_of(conditions: Mapping[str, Column], *before: Column) -> Column:
+    names = (F.when(condition, F.lit(name)) for name, condition in conditions.items())
+    return F.nullif(F.concat_ws(",", *before, *names), F.lit(""))  # an array of names would not be compiled by Spark
 
 
 def _quoted(name: str) -> str:

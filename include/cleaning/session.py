@@ -37,7 +37,8 @@ def spark_session() -> Iterator[SparkSession]:
         finally:
             spark.stop()
         return
-    log.warning("No Spark Connect server answers at %s: starting Spark in this process (slower)", remote)
+    where = (remote or "SPARK_REMOTE (not set)").split(";")[0]  # what follows may be a token
+    log.warning("No Spark Connect server answers at %s: starting Spark in this process (slower)", where)
     yield local_session()
 
 
@@ -47,7 +48,7 @@ def local_session() -> SparkSession:
     remote = os.environ.pop("SPARK_REMOTE", None)  # pyspark refuses a master while this variable is set
     try:
         builder = SparkSession.builder if submitted else SparkSession.builder.master("local[*]")
-        builder = builder.config("spark.ui.enabled", "false").config("spark.driver.bindAddress", "127.0.0.1")
+        builder = builder.config("spark.ui.enabled", "false").config("spark.ui.showConsoleProgress", "false")
         return _configured(builder).getOrCreate()
     finally:
         if remote is not None:

@@ -1,5 +1,6 @@
 """This file tells the demo's story, act by act; everything in it is done by the running services."""
 
+import time
 from collections.abc import Callable
 from datetime import date
 from typing import Any
@@ -46,9 +47,10 @@ class Story:
 
     def act(self, title: str, do: Callable[[], str]) -> None:
         """Run one act under a spinner, then leave a line about what happened."""
+        began = time.monotonic()
         with self.console.status(f"[bold]{title}[/] …"):
             outcome = do()
-        self.console.print(f"[green]✔[/] [bold]{title}[/]  {outcome}")
+        self.console.print(f"[green]✔[/] [bold]{title}[/] [dim]{time.monotonic() - began:.0f} s[/]  {outcome}")
 
     def tell(self) -> None:
         """Tell the whole story."""
@@ -56,7 +58,6 @@ class Story:
         self.act("Ingest winter, by hand", self.ingest_winter)
         self.act("First model", self.first_model)
         self.act("Ingest spring, by hand", self.ingest_spring)
-        self.airflow.unpause(f"{PIPELINE}__ingest")
         for position, day in enumerate(self.nights):
             self.act(f"Night of {day}", lambda day=day, position=position: self.live_through(day, position))  # type: ignore[misc]
 
@@ -64,6 +65,7 @@ class Story:
         """Deal out the year; the nights' deliveries are held back."""
         days = self.deliveries.seed(delivered_until=SPRING[1])
         self.airflow.wait_for_dags({f"{PIPELINE}__{stage}" for stage in STAGES} | {"sweep"})
+        self.airflow.unpause(f"{PIPELINE}__ingest")
         return f"{days} days of real flights; those after {SPRING[1]} are delivered night by night"
 
     def ingest_winter(self) -> str:
@@ -164,7 +166,7 @@ class Story:
         if not windows:
             return f"{self.flights[day].num_rows} flights asked"
         window = windows[-1]
-        auc, loss = window.measures["metrics"]["auc"], window.measures["metrics"]["log_loss"]
+        auc, loss = window.measures["quality"]["auc"], window.measures["quality"]["log_loss"]
         return (
             f"{window.rows} flights · v{window.version} · AUC {auc:.2f} · log loss {loss:.2f} · "
             f"{window.drifted_share:.0%} of columns drifted · {self._last_word()}"

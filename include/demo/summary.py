@@ -112,9 +112,9 @@ def _drift(windows: Any, request: Request) -> dict[str, Any]:
     return {
         "partition": window.day,
         "drifted_share": window.drifted_share,
-        "drifted_columns": window.measures["drifted_columns"],
-        "auc": round(window.measures["metrics"]["auc"], 4),
-        "log_loss": round(window.measures["metrics"]["log_loss"], 4),
+        "drifted_columns": sorted(name for name, found in window.measures["drift"]["columns"].items() if found["state"] == "drifted"),
+        "auc": round(window.measures["quality"]["auc"], 4),
+        "log_loss": round(window.measures["quality"]["log_loss"], 4),
     }
 
 
@@ -130,7 +130,7 @@ def _retrain(request: Request, release: Release) -> dict[str, Any]:
 
 
 def _second_model(story: Story, old: Release, new: Release, windows: Any) -> dict[str, Any]:
-    following = sorted({row.day for row in windows if row.version == new.version and row.day > new.trained_until})
+    following = sorted({row.day for row in windows if row.version == new.version and row.day > new.judged_until})
     pipeline = story.pipeline
     columns = [pipeline.key, pipeline.date, pipeline.training.target, *pipeline.training.features.names]
     rows = lake.read_clean(pipeline.name, following[0], following[-1], columns)

@@ -138,7 +138,7 @@ def _check_columns(delivery: Path, found: list[str], columns: Iterable[str]) -> 
 
 
 def _with_source(table: pa.Table, bad_lines: list[tuple[int, str]], day: str, file: str) -> pa.Table:
-    """Number the rows as records of the file (the header is 1), put malformed lines back, leave blank lines out."""
+    """Add where each row came from: records are numbered (the header is 1), malformed lines kept, blank ones not."""
     numbers = np.arange(2, 2 + len(table) + len(bad_lines))
     good = np.setdiff1d(numbers, [number for number, _ in bad_lines], assume_unique=True)
     blank = np.logical_and.reduce([column.is_null().to_numpy() for column in table.columns])

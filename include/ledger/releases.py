@@ -28,9 +28,9 @@ def releases_of(session: Session, pipeline: str, *statuses: str) -> Sequence[Rel
 
 
 def waiting_releases(session: Session, pipeline: str, *, older_than_seconds: float) -> Sequence[Release]:
-    """Return approved releases that no deploy has taken up for a while."""
+    """Return releases that no deploy has taken up, or brought to an end, for a while."""
     before = now() - timedelta(seconds=older_than_seconds)
-    return [release for release in releases_of(session, pipeline, "approved") if _utc(release.at) <= before]
+    return [release for release in releases_of(session, pipeline, "approved", "promoting") if _utc(release.at) <= before]
 
 
 def next_version(session: Session, pipeline: str) -> int:

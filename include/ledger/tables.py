@@ -122,7 +122,7 @@ class Release(Base):
     model_uri: Mapped[str]  # folder with model.onnx and manifest.json
     sha256: Mapped[str]
     tracking_run: Mapped[str]
-    trained_until: Mapped[str]  # last day the model has seen
+    judged_until: Mapped[str]  # newest day it was trained or judged on
     quality: Mapped[float]  # on its own hold-out, in the gate's metric
     metrics: Mapped[dict[str, Any]]
     gate: Mapped[dict[str, Any]]

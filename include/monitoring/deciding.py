@@ -61,7 +61,7 @@ def _situation(session: Session, pipeline: Pipeline, publication: Publication) -
 def _champion(release: Release | None, metric: str) -> Champion | None:
     if release is None:
         return None
-    return Champion(release.version, release.metrics[metric], release.trained_until)
+    return Champion(release.version, release.metrics[metric], release.judged_until)
 
 
 def _served(window: Window) -> Served:

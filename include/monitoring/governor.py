@@ -16,7 +16,7 @@ class Champion:
 
     version: int
     quality: float  # on its own hold-out, in the metric the policy watches
-    trained_until: str
+    judged_until: str
 
 
 @dataclass(frozen=True)
@@ -67,10 +67,10 @@ def decide(situation: Situation, policy: Governor) -> Judgement:
             f"Version {champion.version} has not served a day yet: what was served here was another version."
         )
     newest = situation.windows[-1]
-    age = (date.fromisoformat(newest.day) - date.fromisoformat(champion.trained_until)).days
+    age = (date.fromisoformat(newest.day) - date.fromisoformat(champion.judged_until)).days
     if age < policy.cooldown_days:
         return _nothing(
-            f"Cooldown: version {champion.version} has seen data until {champion.trained_until}, {age} days before "
+            f"Cooldown: version {champion.version} has seen data until {champion.judged_until}, {age} days before "
             f"{newest.day}; at least {policy.cooldown_days} are waited for."
         )
     return _judge(situation.windows, champion, policy)
@@ -149,7 +149,7 @@ def _evidence(
     telling: Sequence[tuple[Served, Alarm]], alarming: list[str], champion: Champion, policy: Governor
 ) -> dict[str, Any]:
     return {
-        "champion": {"version": champion.version, "quality": champion.quality, "trained_until": champion.trained_until},
+        "champion": {"version": champion.version, "quality": champion.quality, "judged_until": champion.judged_until},
         "policy": policy.model_dump(),
         "alarming": alarming,
         "windows": [

@@ -24,7 +24,7 @@ SHAPES = {
         "give_up": set(),
     },
     "flight_delays__deploy": {"verify": {"promote"}, "promote": set()},
-    "flight_delays__rollback": {"roll_back": set()},
+    "flight_delays__rollback": {"choose_version": {"roll_back"}, "roll_back": set()},
     "sweep": {"wake_monitor": set(), "wake_train": set(), "wake_deploy": set(), "reconcile": set(), "expire": set()},
 }
 ANNOUNCES = {

@@ -72,7 +72,7 @@ def approve(make_model):
                 model_uri=folder,
                 sha256=sha256,
                 tracking_run="",
-                trained_until="2020-01-01",
+                judged_until="2020-01-01",
                 quality=0.7,
                 metrics={},
                 gate={},
@@ -212,7 +212,7 @@ def test_a_first_release_the_endpoint_never_saw_is_withdrawn(approve, settings, 
     with pytest.raises(EndpointError, match="ConnectError"):
         deployment.promote(first, timeout_seconds=0.05)
 
-    assert status_of(first) == "failed"
+    assert status_of(first) == "approved"
     assert read_state(settings, "rides") is None
 
 
@@ -233,7 +233,7 @@ def test_a_rollback_puts_the_last_champion_back_and_says_why(approve, settings, 
     deployment.promote(first)
     deployment.promote(second)
 
-    assert deployment.rollback("rides", "it predicts nonsense") == first
+    assert deployment.rollback("rides", "it predicts nonsense", deployment.version_before("rides")) == first
 
     assert (status_of(first), status_of(second)) == ("champion", "rolled_back")
     assert declared_version(settings) == 1
@@ -259,14 +259,14 @@ def test_the_champion_before_is_the_last_that_served_not_the_highest_version(app
     deployment.rollback("rides", "bad", 1)
     deployment.promote(approve(compared_with=1))
 
-    assert deployment.rollback("rides", "bad again") == "rides.v1"
+    assert deployment.rollback("rides", "bad again", deployment.version_before("rides")) == "rides.v1"
 
 
 def test_a_rollback_without_anything_to_go_back_to_says_what_there_is(approve):
     deployment.promote(approve())
 
     with pytest.raises(StaleReleaseError, match=r"the champion is rides.v1, versions that have served: \[1\]"):
-        deployment.rollback("rides", "bad")
+        deployment.rollback("rides", "bad", deployment.version_before("rides"))
     approve(compared_with=1)
     with pytest.raises(StaleReleaseError, match="wanted version 2"):
         deployment.rollback("rides", "bad", 2)
@@ -282,9 +282,9 @@ def test_a_rollback_that_was_killed_is_taken_up_again(approve, settings, endpoin
 
     endpoint.on_ping = die
     with pytest.raises(KeyboardInterrupt):
-        deployment.rollback("rides", "bad")
+        deployment.rollback("rides", "bad", deployment.version_before("rides"))
 
-    assert deployment.rollback("rides", "bad") == "rides.v2"
+    assert deployment.rollback("rides", "bad", deployment.version_before("rides")) == "rides.v2"
     assert declared_version(settings) == 2
 
 
@@ -298,7 +298,7 @@ def test_deploying_half_a_rollback_does_not_make_a_former_champion_a_failure(app
 
     endpoint.on_ping = die
     with pytest.raises(KeyboardInterrupt):
-        deployment.rollback("rides", "bad")
+        deployment.rollback("rides", "bad", deployment.version_before("rides"))
 
     with pytest.raises(StaleReleaseError):
         deployment.promote("rides.v1")
@@ -313,7 +313,7 @@ def test_a_rollback_overtakes_a_promotion_under_way(approve, settings, endpoint)
 
     def roll_back():
         endpoint.on_ping = lambda: None
-        deployment.rollback("rides", "now!")
+        deployment.rollback("rides", "now!", deployment.version_before("rides"))
 
     endpoint.on_ping = roll_back
     endpoint.refused_versions = {3}
@@ -330,7 +330,7 @@ def test_a_rollback_the_endpoint_refuses_leaves_the_champion_and_the_target_as_t
     endpoint.refused_versions = {1}
 
     with pytest.raises(EndpointError):
-        deployment.rollback("rides", "bad", timeout_seconds=0.05)
+        deployment.rollback("rides", "bad", deployment.version_before("rides"), timeout_seconds=0.05)
 
     assert [status_of(f"rides.v{version}") for version in (1, 2)] == ["retired", "champion"]
     assert declared_version(settings) == 2

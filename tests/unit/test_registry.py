@@ -67,7 +67,7 @@ def enter(model: tuple[Path, dict[str, Any]], tracking_run: str, request_id: str
             model_uri=str(model[0]),
             sha256=model[1]["sha256"],
             tracking_run=tracking_run,
-            trained_until="2020-01-20",
+            judged_until="2020-01-20",
             quality=0.7,
             metrics={},
             gate={},

@@ -23,7 +23,7 @@ FIELDS = {
     "model_uri": "/m",
     "sha256": "0",
     "tracking_run": "",
-    "trained_until": "2013-02-28",
+    "judged_until": "2013-02-28",
     "quality": 0.6,
     "metrics": {},
     "gate": {},

@@ -46,7 +46,7 @@ def measured(day, quality, version=1):
 def enter_champion(compared_with=None):
     with open_ledger() as session:
         version = releases.next_version(session, "rides")
-        fields = {"model_uri": "m", "sha256": "s", "tracking_run": "", "trained_until": "2019-12-01", "quality": 0.7}
+        fields = {"model_uri": "m", "sha256": "s", "tracking_run": "", "judged_until": "2019-12-01", "quality": 0.7}
         release = releases.add_release(
             session, "rides", f"r{version}", **fields, metrics={"auc": 0.7}, gate={}, compared_with=compared_with
         )
@@ -142,7 +142,7 @@ def test_a_release_that_waits_for_its_deployment_holds_further_requests_back(rid
     for day in ("2020-01-01", "2020-01-02", "2020-01-03"):
         measured(day, 0.5)
     with open_ledger() as session:
-        fields = {"model_uri": "m", "sha256": "s", "tracking_run": "", "trained_until": "2019-12-01", "quality": 0.7}
+        fields = {"model_uri": "m", "sha256": "s", "tracking_run": "", "judged_until": "2019-12-01", "quality": 0.7}
         releases.add_release(session, "rides", "r9", **fields, metrics={}, gate={}, compared_with=1)
 
     decision = decide(rides, publish("2020-01-03"))

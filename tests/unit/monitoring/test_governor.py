@@ -10,7 +10,7 @@ from include.monitoring.governor import Champion, Served, Situation, alarm_of, d
 POLICY = Governor(
     metric="auc", max_quality_drop=0.03, max_drifted_share=0.5, windows=5, alarming=3, min_rows=300, cooldown_days=7
 )
-CHAMPION = Champion(version=2, quality=0.70, trained_until="2013-02-28")
+CHAMPION = Champion(version=2, quality=0.70, judged_until="2013-02-28")
 
 
 def window(day, quality=0.70, *, rows=900, labelled=890, share=0.2, drifted=()):
@@ -47,7 +47,7 @@ def test_the_first_model_is_asked_for_once_there_are_enough_rows():
         ({"served_days": ()}, ["history"]),
         ({"unfinished": ("rides.hand.x",)}, ["rides.hand.x", "on its way"]),
         ({"windows": ()}, ["Version 2 has not served"]),
-        ({"champion": replace(CHAMPION, trained_until="2013-07-04")}, ["Cooldown", "2013-07-04", "6 days", "7"]),
+        ({"champion": replace(CHAMPION, judged_until="2013-07-04")}, ["Cooldown", "2013-07-04", "6 days", "7"]),
         ({"windows": (*BAD, window(11, 0.69))}, ["newest window is calm", "0.6900", "3 of the newest 4"]),
         ({"windows": (*BAD, window(11, None, rows=10, labelled=10))}, ["unknown", "10 rows", "300"]),
         ({"windows": tuple(BAD[:2])}, ["Not yet", "2 of the newest 2", "3 of 5"]),

@@ -21,7 +21,7 @@ def champion(make_model, monkeypatch, settings):
             "model_uri": folder,
             "sha256": sha256,
             "tracking_run": "",
-            "trained_until": "2019-12-02",
+            "judged_until": "2019-12-02",
             "quality": 0.7,
         }
         releases.add_release(session, "rides", "r1", **fields, metrics={"auc": 0.7}, gate={}, compared_with=None)

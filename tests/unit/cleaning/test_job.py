@@ -1,0 +1,173 @@
+import json
+import subprocess
+import sys
+from contextlib import contextmanager
+from dataclasses import asdict
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.dataset as ds
+import pyarrow.parquet as pq
+import pytest
+
+from include.cleaning import job, session
+from include.config import ROOT, load_pipeline
+from include.errors import BadDeliveryError
+from include.ingestion.files import delivery_of, land
+
+MONDAY, TUESDAY = "2013-07-08", "2013-07-09"
+YAML = """
+description: Rides.
+owner: nobody
+schedule: {start: 2013-01-01}
+key: ride
+date: day
+source:
+  events: {path: "landing/events/{date}.csv"}
+  labels: {path: "landing/labels/{date}.csv"}
+  references: {weather: landing/weather.csv}
+cleaning:
+  columns: {ride: string, day: date, hour: timestamp, town: string, distance: double}
+  labels: {ride: string, delay: double}
+  deduplicate: {by: [ride], order: ["source_row desc"]}
+  joins:
+    - reference: weather
+      "on": {town: town, hour: "to_timestamp(at)"}
+      take: {temp: "try_cast(temp as double)", gust: "try_cast(gust as double)"}
+  derive: {weekday: "date_format(day, 'E')", late: "delay > 15"}
+  fill: {gust: 0.0}
+  rules: {distance_is_positive: "distance > 0"}
+  drop: [hour]
+expectations: []
+training: {target: late, features: {numeric: [distance, temp, gust], categorical: [town, weekday]}}
+"""
+
+
+def event(ride: str, day: str = MONDAY, distance: str = "700") -> str:
+    return f"{ride},{day},{day}T10:00:00Z,Reno,{distance}\n"
+
+
+@pytest.fixture
+def pipeline(spark, tmp_path, monkeypatch):
+    @contextmanager
+    def shared():
+        yield spark
+
+    monkeypatch.setenv("EVERGREEN_DATA", str(tmp_path))
+    monkeypatch.setattr(job, "spark_session", shared)
+    monkeypatch.setenv("EVERGREEN_PIPELINES", str(tmp_path))
+    (tmp_path / "rides.yaml").write_text(YAML)
+    (tmp_path / "landing").mkdir()
+    (tmp_path / "landing" / "weather.csv").write_text(f"town,at,temp,gust\nReno,{MONDAY}T10:00:00Z,70.5,NA\n")
+    return load_pipeline("rides")
+
+
+def deliver(pipeline, day: str, events: str, labels: str = "") -> None:
+    headers = {"events": ",".join(pipeline.cleaning.columns), "labels": ",".join(pipeline.cleaning.labels)}
+    for (kind, path), rows in zip(delivery_of(pipeline, day).items(), (events, labels), strict=True):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(f"{headers[kind]}\n{rows}")
+
+
+def test_a_run_stages_clean_days_and_quarantines_the_rest(pipeline, tmp_path):
+    monday = event("b") + event("a") + event("b", distance="900") + event("c", distance="-7") + "half,a line\n"
+    deliver(pipeline, MONDAY, monday, "a,20\nb,soon\n")
+    deliver(pipeline, TUESDAY, event("d", TUESDAY) + event("e", MONDAY))
+
+    staged_uri = job.clean(pipeline, land(pipeline, [MONDAY, TUESDAY], "run"), "run")
+    staged = json.loads(Path(staged_uri).read_text())
+
+    assert {day: (each["rows"], each["quarantined"]) for day, each in staged["days"].items()} == {
+        MONDAY: (2, 4),
+        TUESDAY: (1, 1),
+    }
+    assert staged["rules"] == {
+        "duplicate": 1, "distance_is_positive": 1, "malformed": 1, "type:delay": 1, "wrong_day": 1
+    }  # fmt: skip
+    [file] = staged["days"][MONDAY]["files"]
+    assert file.startswith(f"{staged['folder']}/data/_p={MONDAY}/")
+    rows = pq.ParquetFile(file).read()
+    assert rows.column_names == ["ride", "day", "town", "distance", "delay", "temp", "gust", "weekday", "late"]
+    assert rows.schema.field("day").type == pa.date32()
+    assert rows.select(["ride", "distance", "late", "temp", "gust", "weekday"]).to_pylist() == [
+        {"ride": "a", "distance": 700.0, "late": True, "temp": 70.5, "gust": 0.0, "weekday": "Mon"},
+        {"ride": "b", "distance": 900.0, "late": None, "temp": 70.5, "gust": 0.0, "weekday": "Mon"},
+    ]
+    quarantine = ds.dataset(tmp_path / "lake/rides/quarantine/run=run", partitioning="hive").to_table().to_pylist()
+    assert {(row["source_kind"], row["source_row"], row["rules"][0]) for row in quarantine if row["day"] == MONDAY} == {
+        ("events", 2, "duplicate"),
+        ("events", 5, "distance_is_positive"),
+        ("events", 6, "malformed"),
+        ("labels", 3, "type:delay"),
+    }
+
+
+def test_cleaning_again_stages_beside_and_replaces_the_runs_quarantine(pipeline, tmp_path):
+    deliver(pipeline, MONDAY, event("a") + event("b", distance="-7"))
+    first = job.clean(pipeline, land(pipeline, [MONDAY], "run"), "run")
+    deliver(pipeline, MONDAY, event("a") + event("b"))
+    second = job.clean(pipeline, land(pipeline, [MONDAY], "run"), "run")
+
+    assert first != second
+    assert json.loads(Path(second).read_text())["rules"] == {}
+    assert not list((tmp_path / "lake/rides/quarantine").rglob("*.parquet"))
+
+
+def test_a_delivery_without_rows_is_a_day_without_files(pipeline):
+    deliver(pipeline, MONDAY, "")
+
+    staged = json.loads(Path(job.clean(pipeline, land(pipeline, [MONDAY], "run"), "run")).read_text())
+
+    assert staged["days"] == {MONDAY: {"rows": 0, "quarantined": 0, "files": []}}
+
+
+def test_a_missing_reference_is_named(pipeline, tmp_path):
+    deliver(pipeline, MONDAY, event("a"))
+    (tmp_path / "landing" / "weather.csv").unlink()
+
+    with pytest.raises(BadDeliveryError, match=r"weather\.csv: the reference table 'weather'"):
+        job.clean(pipeline, land(pipeline, [MONDAY], "run"), "run")
+
+
+def test_features_for_the_endpoint_are_those_of_the_clean_table(pipeline):
+    deliver(pipeline, MONDAY, event("b") + event("a") + event("c", distance="-7"), "a,20\n")
+    staged = json.loads(Path(job.clean(pipeline, land(pipeline, [MONDAY], "run"), "run")).read_text())
+    clean = pq.ParquetFile(staged["days"][MONDAY]["files"][0]).read()
+
+    asked = job.feature_rows(pipeline, {MONDAY: str(delivery_of(pipeline, MONDAY)["events"])})
+
+    features = pipeline.training.features.names
+    assert asked.column_names == [pipeline.key, pipeline.date, *features]
+    assert asked[pipeline.date].to_pylist() == [MONDAY, MONDAY]
+    assert asked.select([pipeline.key, *features]).to_pylist() == clean.select([pipeline.key, *features]).to_pylist()
+
+
+def test_the_module_reads_its_work_from_a_file(pipeline, tmp_path, monkeypatch):
+    specs = []
+    monkeypatch.setattr(job, "run", specs.append)
+    spec = job.CleaningSpec(pipeline.name, "landed.json", "run", str(tmp_path))
+    path = tmp_path / "spec.json"
+    path.write_text(json.dumps(asdict(spec)))
+
+    job.main([str(path)])
+
+    assert specs == [spec]
+
+
+def test_a_server_that_does_not_answer_is_replaced_by_this_process_with_a_warning(spark, monkeypatch, caplog):
+    monkeypatch.setenv("SPARK_REMOTE", "sc://127.0.0.1:1/;token=secret")
+
+    with caplog.at_level("WARNING"), session.spark_session() as opened:
+        assert opened is spark
+
+    assert "127.0.0.1:1" in caplog.text
+    assert "secret" not in caplog.text
+
+
+def test_the_module_says_how_it_is_called():
+    result = subprocess.run(
+        [sys.executable, "-m", "include.cleaning.job"], capture_output=True, text=True, cwd=ROOT, timeout=60
+    )
+
+    assert result.returncode == 2
+    assert "SPEC" in result.stderr
