@@ -38,6 +38,7 @@ def main(wanted: list[str]) -> None:
             stack = Stack()
             os.environ.update(stack.environment)
             with running(stack, console):
+                stack.wait_for()
                 for name in (name for name in WITH_SERVICES if name in chosen):
                     results[name] = WITH_SERVICES[name](stack)
                     console.print(name, results[name])

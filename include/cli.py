@@ -35,8 +35,9 @@ def up() -> None:
     from include.stack import Stack
 
     stack = Stack()
-    with console.status("Starting …") as shown:
-        stack.start(lambda name: shown.update(f"Starting: {name} …"), detached=True)
+    with console.status("Starting …"):
+        stack.start(detached=True)
+        stack.wait_for()
     table = Table(box=None, show_header=False)
     for name, url in stack.urls.items():
         table.add_row(f"[bold]{name}[/]", url, f"user admin, password {stack.password}" if name == "airflow" else "")

@@ -29,7 +29,7 @@ def publish(pipeline: Pipeline, staged_uri: str, verdict: Mapping[str, Any], run
                 rows=facts["rows"],
                 quarantined=facts["quarantined"],
                 run_key=run_key,
-                report=verdict["reports"][day],
+                report=verdict["reports"].get(day, ""),
                 note=verdict["refused"].get(day, ""),
             )
         if passed:

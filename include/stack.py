@@ -53,10 +53,11 @@ class Stack:
         """Say whether the supervisor runs."""
         return self._supervisor_pid() is not None
 
-    def prepare(self, say: Callable[[str], None]) -> None:
-        """Make folders, secrets and Airflow's database; every step can be repeated.
+    def start(self, *, detached: bool) -> None:
+        """Start every service; Airflow's database is made ready meanwhile. Then `wait_for` those that are needed.
 
-        :raises StackError: if there is no Java, or a port is taken.
+        :param detached: leave them running when this process ends.
+        :raises StackError: if there is no Java, a port is taken, or Evergreen's services are running already.
         """
         self._check_java()
         self._check_ports()
@@ -64,35 +65,34 @@ class Stack:
             (self.data / folder).mkdir(parents=True, exist_ok=True)
         if not self._passwords_file.exists():
             _write_secret(self._passwords_file, json.dumps({"admin": secrets.token_urlsafe(9)}))
-        say("Airflow's database")
-        self.run("airflow", "db", "migrate")
-        self.run("airflow", "pools", "set", "training", "1", "One training at a time")
-
-    def start(self, say: Callable[[str], None], *, detached: bool) -> "subprocess.Popen[bytes]":
-        """Start the supervisor and wait until every service answers.
-
-        :param detached: leave it running when this process ends.
-        :raises StackError: if a service does not answer in time; names it and its log.
-        """
-        self.prepare(say)
-        supervisor = subprocess.Popen(  # noqa: S603 - our own configuration
+        subprocess.Popen(  # noqa: S603 - our own configuration
             [BIN / "supervisord", "-c", SUPERVISOR, "-n"],
             cwd=ROOT,
             env=self.environment,
+            stdin=subprocess.DEVNULL,
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,
-            stdin=subprocess.DEVNULL,
             start_new_session=True,
             preexec_fn=None if detached else _die_with_parent,  # noqa: PLW1509 - one prctl call, no locks
         )
-        try:
-            for name, is_ready in self._checks().items():
-                say(name)
-                self._wait(name, is_ready, supervisor)
-        except BaseException:
-            self.stop()
-            raise
-        return supervisor
+        self.run("airflow", "db", "migrate")
+        self.run("supervisorctl", "-c", str(SUPERVISOR), "start", "airflow:*")
+        self.run("airflow", "pools", "set", "training", "1", "One training at a time")
+
+    def wait_for(self, *names: str) -> None:
+        """Wait until these services (all, if none is named) answer.
+
+        :raises StackError: if one does not in time; names it and its log.
+        """
+        checks = self._checks()
+        for name in names or tuple(checks):
+            deadline = time.monotonic() + START_SECONDS
+            while not _answers(checks[name]):
+                if not self.is_up():
+                    raise StackError(f"The supervisor has ended: see {self.data / 'logs' / 'supervisor.log'}.")
+                if time.monotonic() > deadline:
+                    raise StackError(f"{name} did not answer in {START_SECONDS} s: see the logs in {self.data / 'logs'}.")
+                time.sleep(0.2)
 
     def stop(self) -> None:
         """Stop every service and wait until all their processes are gone."""
@@ -193,15 +193,6 @@ class Stack:
             "MLflow": lambda: httpx.get(f"{urls['mlflow']}/health").status_code == 200,
         }
 
-    def _wait(self, name: str, is_ready: Callable[[], bool], supervisor: "subprocess.Popen[bytes]") -> None:
-        deadline = time.monotonic() + START_SECONDS
-        while not _answers(is_ready):
-            if supervisor.poll() is not None:
-                raise StackError(f"The supervisor ended at once: see {self.data / 'logs' / 'supervisor.log'}.")
-            if time.monotonic() > deadline:
-                raise StackError(f"{name} did not answer in {START_SECONDS} s: see the logs in {self.data / 'logs'}.")
-            time.sleep(0.2)
-
     def _supervisor_pid(self) -> int | None:
         try:
             pid = int((self.data / "run" / "supervisord.pid").read_text())
@@ -214,8 +205,8 @@ class Stack:
 def running(stack: Stack, console: Console) -> Iterator[Stack]:
     """Run the services for the length of a `with` block; they are gone afterwards, also after Ctrl-C."""
     try:
-        with console.status("Starting …") as shown:
-            stack.start(lambda name: shown.update(f"Starting: {name} …"), detached=False)
+        with console.status("Starting the services …"):
+            stack.start(detached=False)
         yield stack
     finally:
         with console.status("Stopping the services …"):

@@ -59,7 +59,7 @@ def run(spec: CleaningSpec) -> str:
         checked = check_events(spark, events, pipeline, checked_labels)
         broken = Observation()
         clean_rows = rules.clean_rows(checked.observe(broken, F.count(rules.BROKEN).alias("rows")))
-        # `partitionBy` takes its column out of the files: it gets a copy of the day, as the table needs the date in them.
+        # `partitionBy` takes its column out of the files, and the table needs the date in them: it gets a copy.
         clean_rows = clean_rows.select(F.col(SOURCE_DAY).alias("_p"), *rules.columns_of(pipeline))
         _write(clean_rows.sortWithinPartitions("_p", pipeline.key), Path(spec.folder) / "data", "_p")
         bad = rules.quarantined_rows(checked_labels, "labels")

@@ -19,6 +19,8 @@ OPTIONS = {
     # What an expression of the YAML cannot compute for one row is null in that row, not the end of the job.
     "spark.sql.ansi.enabled": "false",
     "spark.sql.shuffle.partitions": "4",
+    # Planning again after each stage costs a night more than it saves.
+    "spark.sql.adaptive.enabled": "false",
     # Up to so many files are listed by the driver: a job of their own takes longer on a local disk.
     "spark.sql.sources.parallelPartitionDiscovery.threshold": "10000",
 }

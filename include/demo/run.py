@@ -12,7 +12,6 @@ from rich.console import Console
 
 from include.atomic import write_text
 from include.config import load_settings
-from include.demo.airflow_api import Airflow
 from include.demo.memory import PeakMemory
 from include.demo.story import Story
 from include.demo.summary import broken_promises, summarise, summary_table
@@ -29,7 +28,7 @@ def run_demo(console: Console) -> int:
     data = load_settings().data
     try:
         with PeakMemory() as memory:
-            summary = _live(data, console, began)
+            summary = _live(data, console)
     except KeyboardInterrupt:
         console.print("[yellow]Interrupted[/]: the services are stopped, nothing is left running.")
         return 130
@@ -45,15 +44,14 @@ def run_demo(console: Console) -> int:
     return 1 if broken else 0
 
 
-def _live(data: Path, console: Console, began: float) -> dict[str, Any]:
+def _live(data: Path, console: Console) -> dict[str, Any]:
     if Stack().is_up():
         raise StackError("Evergreen's services are running, and the demo wants to start its own: `make down` first.")
     _set_aside(data, console)
     stack = Stack()
     os.environ.update(stack.environment)  # this process asks the same ledger, endpoint and Spark as the tasks do
     with running(stack, console):
-        console.print(f"[green]✔[/] [bold]Services started[/]  in {time.monotonic() - began:.0f} s")
-        story = Story(Airflow(stack.urls["airflow"], stack.password), console)
+        story = Story(stack, console)
         story.tell()
         return summarise(story)
 

@@ -17,6 +17,7 @@ from include.demo.traffic import Traffic
 from include.errors import StackError
 from include.ledger import Release, nights, open_ledger, releases, requests
 from include.partition import days_between
+from include.stack import Stack
 
 PIPELINE = "flight_delays"
 WINTER = ("2013-01-01", "2013-02-28")
@@ -29,14 +30,14 @@ STAGES = ("ingest", "monitor", "train", "deploy", "rollback")
 class Story:
     """The demo: a winter's model, a summer it does not know, and its successor.
 
-    :param airflow: where the DAGs run.
+    :param stack: the running services.
     :param console: shows the person who watches how it goes.
     """
 
-    def __init__(self, airflow: Airflow, console: Console) -> None:
+    def __init__(self, stack: Stack, console: Console) -> None:
+        self.stack = stack
         self.settings: Settings = load_settings()
         self.pipeline: Pipeline = load_pipeline(PIPELINE)
-        self.airflow = airflow
         self.console = console
         self.deliveries = Deliveries(self.settings.data)
         self.traffic = Traffic(self.settings.endpoint_url, PIPELINE)
@@ -55,6 +56,7 @@ class Story:
     def tell(self) -> None:
         """Tell the whole story."""
         self.act("Seed the landing zone", self.seed)
+        self.act("Start the services", self.start)
         self.act("Ingest winter, by hand", self.ingest_winter)
         self.act("First model", self.first_model)
         self.act("Ingest spring, by hand", self.ingest_spring)
@@ -64,9 +66,15 @@ class Story:
     def seed(self) -> str:
         """Deal out the year; the nights' deliveries are held back."""
         days = self.deliveries.seed(delivered_until=SPRING[1])
+        return f"{days} days of real flights; those after {SPRING[1]} are delivered night by night"
+
+    def start(self) -> str:
+        """Wait until everything needed first answers, and switch the nightly DAG on: its nights wait for deliveries."""
+        self.stack.wait_for("Spark Connect", "Airflow", "endpoint")
+        self.airflow = Airflow(self.stack.urls["airflow"], self.stack.password)
         self.airflow.wait_for_dags({f"{PIPELINE}__{stage}" for stage in STAGES} | {"sweep"})
         self.airflow.unpause(f"{PIPELINE}__ingest")
-        return f"{days} days of real flights; those after {SPRING[1]} are delivered night by night"
+        return "Airflow, Spark Connect, the endpoint; MLflow follows"
 
     def ingest_winter(self) -> str:
         """Ingest two months in one run, as the trigger form offers it."""
@@ -74,6 +82,7 @@ class Story:
 
     def first_model(self) -> str:
         """Wait until the governor has asked for a first model and it serves."""
+        self.stack.wait_for("MLflow")
         self.settle()
         champion = self.champion()
         return f"version {champion.version}: AUC {champion.metrics['auc']:.3f} on days it has not seen"

@@ -13,8 +13,12 @@ def test_a_file_is_replaced_as_a_whole(tmp_path):
 def test_a_failed_write_leaves_the_old_file_and_nothing_else(tmp_path):
     write_text(tmp_path / "a.txt", "old")
 
-    with pytest.raises(ZeroDivisionError), replacing(tmp_path / "a.txt") as temporary:
-        temporary.write_text("half")
-        1 / 0
+    def fail() -> None:
+        with replacing(tmp_path / "a.txt") as temporary:
+            temporary.write_text("half")
+            raise TimeoutError
+
+    with pytest.raises(TimeoutError):
+        fail()
 
     assert [path.read_text() for path in tmp_path.iterdir()] == ["old"]
