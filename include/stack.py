@@ -10,11 +10,12 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
 import httpx
+import psutil
 import yaml
 from rich.console import Console
 
@@ -99,12 +100,15 @@ class Stack:
         pid = self._supervisor_pid()
         if pid is None:
             return
-        os.kill(pid, signal.SIGTERM)
-        deadline = time.monotonic() + STOP_SECONDS
-        while _is_alive(pid):
-            if time.monotonic() > deadline:
-                raise StackError(f"The supervisor (process {pid}) did not stop in {STOP_SECONDS} s: kill -9 {pid}.")
-            time.sleep(0.1)
+        supervisor = psutil.Process(pid)
+        family = supervisor.children(recursive=True)
+        supervisor.terminate()
+        psutil.wait_procs([supervisor], timeout=STOP_SECONDS)
+        # Airflow's workers are forked by a server process of their own, which does not always take them along.
+        _, left = psutil.wait_procs([supervisor, *family, *_session_of(pid)], timeout=2)
+        for process in left:
+            process.kill()
+        psutil.wait_procs(left, timeout=STOP_SECONDS)
 
     def run(self, *command: str) -> str:
         """Run one of the environment's commands with the services' settings and return its output.
@@ -198,7 +202,7 @@ class Stack:
             pid = int((self.data / "run" / "supervisord.pid").read_text())
         except (FileNotFoundError, ValueError):
             return None
-        return pid if _is_alive(pid) and _is_supervisor(pid) else None
+        return pid if _is_supervisor(pid) else None
 
 
 @contextmanager
@@ -232,16 +236,22 @@ def _listens(port: int) -> bool:
         return probe.connect_ex(("127.0.0.1", port)) == 0
 
 
-def _is_alive(pid: int) -> bool:
-    try:
-        state = Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()[0]
-    except FileNotFoundError:
-        return False
-    return state != "Z"
-
-
 def _is_supervisor(pid: int) -> bool:
-    return b"supervisord" in Path(f"/proc/{pid}/cmdline").read_bytes()
+    try:
+        process = psutil.Process(pid)
+        return process.status() != psutil.STATUS_ZOMBIE and "supervisord" in " ".join(process.cmdline())
+    except psutil.NoSuchProcess:
+        return False
+
+
+def _session_of(pid: int) -> list[psutil.Process]:
+    """Return the processes of a session: also those whose parent has died."""
+    members = []
+    for process in psutil.process_iter():
+        with suppress(ProcessLookupError):
+            if os.getsid(process.pid) == pid:
+                members.append(process)
+    return members
 
 
 def _die_with_parent() -> None:

@@ -6,7 +6,7 @@ from types import TracebackType
 
 import psutil
 
-SECONDS_BETWEEN_LOOKS = 2.0
+SECONDS_BETWEEN_LOOKS = 10.0  # a look walks every process's page tables: a second of the kernel's time
 
 
 class PeakMemory:

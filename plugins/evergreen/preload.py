@@ -1,0 +1,36 @@
+"""This file imports, once, what the tasks of a night need: Airflow's workers are forked from a process that has it.
+
+Named in `AIRFLOW__CORE__MP_FORKSERVER_PRELOAD` (config/platforms/local.yaml). Importing Airflow's task runner, Great
+Expectations, Evidently and Spark's client takes longer than a small night's work with them.
+"""
+
+import gc
+import logging
+
+logging.getLogger("great_expectations").setLevel(logging.WARNING)  # it tells at length what it does not document
+
+# ruff: noqa: E402, F401 - imported to be there, after the line above
+import airflow.executors.local_executor
+import airflow.sdk.execution_time.supervisor
+import airflow.sdk.execution_time.task_runner
+import evidently.metrics
+import evidently.presets
+import pyspark.sql.connect.session
+import scipy.stats
+from airflow.dag_processing.dagbag import DagBag
+from airflow.sdk.plugins_manager import integrate_macros_plugins
+
+import include.cleaning.job
+import include.monitoring.deciding
+import include.monitoring.measuring
+import include.monitoring.windows
+import include.publication
+import include.validation
+from include.config import ROOT
+
+integrate_macros_plugins()  # what every task does first: loads all plugins
+DagBag(dag_folder=str(ROOT / "dags"))
+
+# A collection in a forked task would touch, and so copy, every page of all this: half a second per task.
+gc.collect()
+gc.freeze()
