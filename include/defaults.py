@@ -10,7 +10,7 @@ from include.config import Pipeline
 
 
 def task_defaults(owner: str) -> dict[str, Any]:
-    """Return `default_args`: bad data and bad settings (any ValueError) fail at once, everything else is tried again."""
+    """Return `default_args`: bad data and bad settings (any ValueError) fail at once, all else is tried again."""
     return {
         "owner": owner,
         "retries": 3,

@@ -108,7 +108,7 @@ def _first_model(release: Release) -> dict[str, Any]:
 
 
 def _drift(windows: Any, request: Request) -> dict[str, Any]:
-    window: Window = next(row for row in windows if row.day == request.detail["day"])
+    window: Window = next(row for row in windows if row.day == request.detail["newest_day"])
     return {
         "partition": window.day,
         "drifted_share": window.drifted_share,
@@ -138,7 +138,7 @@ def _second_model(story: Story, old: Release, new: Release, windows: Any) -> dic
     labels = rows[pipeline.training.target].to_numpy(zero_copy_only=False).astype(float)
     days = np.asarray([str(day) for day in rows[pipeline.date].to_pylist()])
     scores = {release.version: _score(release, rows) for release in (old, new)}
-    gain = paired_interval("auc", labels, scores[new.version], scores[old.version], days)
+    gain = paired_interval(labels, scores[new.version], scores[old.version], days, policy=pipeline.gate)
     return {
         "version": new.version,
         "auc": round(new.metrics["auc"], 4),

@@ -82,7 +82,7 @@ def test_a_first_model_that_beats_the_base_rate_is_approved(
     with open_ledger() as session:
         release, request = session.get_one(Release, release_id), session.get_one(Request, request_id)
     assert (release.id, release.status, release.compared_with) == ("rides.v1", "approved", None)
-    assert (release.judged_until, release.quality, release.tracking_run) == ("2020-01-20", 0.7, "run-1")
+    assert (release.judged_until, release.quality, release.tracking_run) == ("2020-01-30", 0.7, "run-1")
     assert release.gate["passed"]
     assert release.gate["days"] == 10
     assert release.note.startswith("Passed: auc 0.")
