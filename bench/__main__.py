@@ -22,7 +22,11 @@ from include.stack import Stack, running
 
 RESULTS = Path(__file__).parent / "results.json"
 # With the services running; then those that start what they need themselves.
-WITH_SERVICES: dict[str, Callable[[Stack], Any]] = {"stages": stages.measure, "history": history.measure, "tax": tax.measure}
+WITH_SERVICES: dict[str, Callable[[Stack], Any]] = {
+    "stages": stages.measure,
+    "history": history.measure,
+    "tax": tax.measure,
+}
 ALONE: dict[str, Callable[[], Any]] = {"parsing": parsing.measure, "demo": demo.measure}
 
 

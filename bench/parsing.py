@@ -36,7 +36,9 @@ def measure() -> dict[str, Any]:
             "EVERGREEN_PIPELINES": str(pipelines),
         }
         for _ in range(5):
-            done = subprocess.run([sys.executable, "-c", CODE], env=environment, capture_output=True, text=True, check=True)
+            done = subprocess.run(
+                [sys.executable, "-c", CODE], env=environment, capture_output=True, text=True, check=True
+            )
             _, spent, count = next(line for line in done.stdout.splitlines() if line.startswith("SECONDS")).split()
             seconds.append(float(spent))
             dags = int(count)

@@ -14,7 +14,7 @@ log = logging.getLogger(__name__)
 
 
 def publish(pipeline: Pipeline, staged_uri: str, verdict: Mapping[str, Any], run_key: str) -> str | None:
-    """Publish the partitions that passed, record those refused, and return the publication's id; None if none passed."""
+    """Publish what passed, record what was refused, and return the publication's id; None if nothing passed."""
     staged = json.loads(Path(staged_uri).read_text())
     passed: list[str] = verdict["passed"]
     snapshot_id, rows = lake.publish(pipeline, staged_uri, passed) if passed else ("", 0)

@@ -60,8 +60,7 @@ class Stack:
         :param detached: leave them running when this process ends.
         :raises StackError: if there is no Java, a port is taken, or Evergreen's services are running already.
         """
-        self._check_java()
-        self._check_ports()
+        self.check()
         for folder in ("run", "logs", "airflow", "serving"):
             (self.data / folder).mkdir(parents=True, exist_ok=True)
         if not self._passwords_file.exists():
@@ -80,6 +79,14 @@ class Stack:
         self.run("supervisorctl", "-c", str(SUPERVISOR), "start", "airflow:*")
         self.run("airflow", "pools", "set", "training", "1", "One training at a time")
 
+    def check(self) -> None:
+        """Make sure that the services can start.
+
+        :raises StackError: if there is no Java, a port is taken, or Evergreen's services are running already.
+        """
+        self._check_java()
+        self._check_ports()
+
     def wait_for(self, *names: str) -> None:
         """Wait until these services (all, if none is named) answer.
 
@@ -92,7 +99,9 @@ class Stack:
                 if not self.is_up():
                     raise StackError(f"The supervisor has ended: see {self.data / 'logs' / 'supervisor.log'}.")
                 if time.monotonic() > deadline:
-                    raise StackError(f"{name} did not answer in {START_SECONDS} s: see the logs in {self.data / 'logs'}.")
+                    raise StackError(
+                        f"{name} did not answer in {START_SECONDS} s: see the logs in {self.data / 'logs'}."
+                    )
                 time.sleep(0.2)
 
     def stop(self) -> None:
@@ -156,15 +165,15 @@ class Stack:
             "AIRFLOW__API__PORT": str(ports["airflow"]),
             "AIRFLOW__API__BASE_URL": url,
             "AIRFLOW__API__SECRET_KEY": self._secret("api-key"),
-            "AIRFLOW__API_AUTH__JWT_SECRET": self._secret("jwt-key"),
+            "AIRFLOW__API_AUTH__JWT_SECRET": self._secret("jwt-key", 64),
             "AIRFLOW__LOGGING__BASE_LOG_FOLDER": str(self.data / "airflow" / "logs"),
         }
 
-    def _secret(self, name: str) -> str:
+    def _secret(self, name: str, num_bytes: int = 32) -> str:
         file = self.data / "run" / name
         if not file.exists():
             file.parent.mkdir(parents=True, exist_ok=True)
-            _write_secret(file, secrets.token_urlsafe(32))
+            _write_secret(file, secrets.token_urlsafe(num_bytes))
         return file.read_text()
 
     def _check_java(self) -> None:
@@ -185,7 +194,8 @@ class Stack:
                 except OSError as error:
                     variable = f"EVERGREEN_{name.upper()}_PORT"
                     raise StackError(
-                        f"Port {port} for {name} is taken by another program: stop that, or set {variable} to a free one."
+                        f"Port {port} for {name} is taken by another program: stop that, "
+                        f"or set {variable} to a free one."
                     ) from error
 
     def _checks(self) -> dict[str, Callable[[], bool]]:
@@ -208,6 +218,7 @@ class Stack:
 @contextmanager
 def running(stack: Stack, console: Console) -> Iterator[Stack]:
     """Run the services for the length of a `with` block; they are gone afterwards, also after Ctrl-C."""
+    stack.check()  # outside the block below: services that somebody else has started are not to be stopped
     try:
         with console.status("Starting the services …"):
             stack.start(detached=False)

@@ -5,6 +5,7 @@ from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime
 
 from rich.console import Console, Group, RenderableType
+from rich.markup import escape
 from rich.panel import Panel
 from rich.table import Table
 from sqlalchemy.orm import Session
@@ -31,18 +32,21 @@ def status_page() -> str:
 def _panel(session: Session, pipeline: Pipeline) -> Panel:
     facts = Table.grid(padding=(0, 2))
     facts.add_column(style="bold")
-    facts.add_row("champion", _champion(pipeline, releases.champion_of(session, pipeline.name)))
+    facts.add_row("champion", _champion(releases.champion_of(session, pipeline.name)))
     unfinished = requests.unfinished_requests(session, pipeline.name)
-    facts.add_row("open requests", "\n".join(f"{row.id}: {row.status}, {row.reason}" for row in unfinished) or "none")
+    facts.add_row(
+        "open requests", "\n".join(f"{row.id}: {row.status}, {escape(row.reason)}" for row in unfinished) or "none"
+    )
     decision = nights.last_decision(session, pipeline.name)
     facts.add_row(
-        "governor", f"[bold]{decision.action}[/]: {decision.reason}" if decision else "has not said anything yet"
+        "governor",
+        f"[bold]{decision.action}[/]: {escape(decision.reason)}" if decision else "has not said anything yet",
     )
     parts: Sequence[RenderableType] = (facts, _days(session, pipeline), _releases(session, pipeline))
-    return Panel(Group(*parts), title=f"[bold]{pipeline.name}[/]  {pipeline.description}", title_align="left")
+    return Panel(Group(*parts), title=f"[bold]{pipeline.name}[/]  {escape(pipeline.description)}", title_align="left")
 
 
-def _champion(pipeline: Pipeline, champion: Release | None) -> str:
+def _champion(champion: Release | None) -> str:
     if champion is None or champion.serving_at is None:
         return "none yet: the first one is asked for once enough labelled days are ingested"
     age = datetime.now(UTC) - champion.serving_at.replace(tzinfo=UTC)
@@ -77,5 +81,5 @@ def _days(session: Session, pipeline: Pipeline) -> Table:
 def _releases(session: Session, pipeline: Pipeline) -> Table:
     table = Table("version", "state", "asked for by", "the gate said", box=None)
     for release in releases.releases_of(session, pipeline.name)[:NEWEST]:
-        table.add_row(f"v{release.version}", release.status, release.request_id, release.note)
+        table.add_row(f"v{release.version}", release.status, release.request_id, escape(release.note))
     return table

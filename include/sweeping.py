@@ -1,5 +1,6 @@
 """This file finds what events have missed, and puts right what crashes have left."""
 
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from include import deployment, lake
@@ -8,7 +9,7 @@ from include.ledger import nights, open_ledger, releases, requests
 
 def late_rows(stage: str, pipeline_names: list[str], patience_seconds: float) -> dict[str, list[str]]:
     """Return, by pipeline, the ids of rows that this stage should have taken up by now."""
-    waiting = {
+    waiting: Callable[..., Sequence[Any]] = {
         "monitor": nights.waiting_publications,
         "train": requests.open_requests,
         "deploy": releases.waiting_releases,

@@ -72,7 +72,7 @@ Damage = Callable[[pd.DataFrame], pd.DataFrame]
 def soil(rows: pd.DataFrame) -> pd.DataFrame:
     """Return a delivery as a tired night makes it: rows twice, a negative distance, a word where a number belongs."""
     soiled = rows.copy()
-    soiled.loc[3, "distance"] = "-" + soiled.loc[3, "distance"]
+    soiled.loc[3, "distance"] = "-" + str(rows["distance"].iloc[3])
     soiled.loc[7, "sched_dep_time"] = "noon"
     soiled.loc[11, "origin"] = "LHR"
     return pd.concat([soiled, rows.iloc[20:32]])

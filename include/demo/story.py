@@ -134,7 +134,7 @@ class Story:
                 return [row.id for row in nights.waiting_publications(session, PIPELINE, older_than_seconds=0)]
             working = requests.unfinished_requests(session, PIPELINE)
             moving = releases.releases_of(session, PIPELINE, "candidate", "approved", "promoting")
-            return [row.id for row in (*working, *moving)]
+            return [request.id for request in working] + [release.id for release in moving]
 
     def _ingest_range(self, first: str, last: str) -> str:
         run_id = self.airflow.trigger(f"{PIPELINE}__ingest", first=first, last=last)

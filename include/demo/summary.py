@@ -8,7 +8,7 @@ from rich.table import Table
 from include import artefact, lake
 from include.demo.story import BROKEN_NIGHT, Story
 from include.evaluation import paired_interval
-from include.ledger import Release, Window, nights, open_ledger, releases, requests
+from include.ledger import Release, Window, nights, open_ledger, releases
 from include.ledger.tables import Request
 
 
@@ -75,8 +75,8 @@ def summary_table(summary: dict[str, Any]) -> Table:
         )
         table.add_row(
             "second model",
-            f"v{second['version']}, AUC {second['auc_new_on_following_days']:.3f} on the {second['days']} days that followed; "
-            f"v{first['version']} would have had {second['auc_old_on_same_days']:.3f} "
+            f"v{second['version']}, AUC {second['auc_new_on_following_days']:.3f} on the {second['days']} days "
+            f"that followed; v{first['version']} would have had {second['auc_old_on_same_days']:.3f} "
             f"(gain's 90% interval over days: {interval[0]:+.3f} to {interval[1]:+.3f})",
         )
     traffic, partitions, airflow = summary["traffic"], summary["partitions"], summary["airflow"]
@@ -85,8 +85,8 @@ def summary_table(summary: dict[str, Any]) -> Table:
     )
     table.add_row(
         "partitions",
-        f"{partitions['published']} published, {partitions['refused']} refused, {partitions['redelivered']} redelivered; "
-        f"{summary['rows_quarantined']} rows quarantined",
+        f"{partitions['published']} published, {partitions['refused']} refused, "
+        f"{partitions['redelivered']} redelivered; {summary['rows_quarantined']} rows quarantined",
     )
     table.add_row(
         "Airflow",
@@ -109,10 +109,11 @@ def _first_model(release: Release) -> dict[str, Any]:
 
 def _drift(windows: Any, request: Request) -> dict[str, Any]:
     window: Window = next(row for row in windows if row.day == request.detail["newest_day"])
+    columns = window.measures["drift"]["columns"]
     return {
         "partition": window.day,
         "drifted_share": window.drifted_share,
-        "drifted_columns": sorted(name for name, found in window.measures["drift"]["columns"].items() if found["state"] == "drifted"),
+        "drifted_columns": sorted(name for name, found in columns.items() if found["state"] == "drifted"),
         "auc": round(window.measures["quality"]["auc"], 4),
         "log_loss": round(window.measures["quality"]["log_loss"], 4),
     }

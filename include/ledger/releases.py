@@ -30,7 +30,9 @@ def releases_of(session: Session, pipeline: str, *statuses: str) -> Sequence[Rel
 def waiting_releases(session: Session, pipeline: str, *, older_than_seconds: float) -> Sequence[Release]:
     """Return releases that no deploy has taken up, or brought to an end, for a while."""
     before = now() - timedelta(seconds=older_than_seconds)
-    return [release for release in releases_of(session, pipeline, "approved", "promoting") if _utc(release.at) <= before]
+    return [
+        release for release in releases_of(session, pipeline, "approved", "promoting") if _utc(release.at) <= before
+    ]
 
 
 def next_version(session: Session, pipeline: str) -> int:
@@ -69,7 +71,7 @@ def begin_promotion(session: Session, release_id: str, *, again_from: tuple[str,
     A promotion that was killed may begin again; it then gets a new fence, and the old one is worth nothing.
 
     :param again_from: further states that may be promoted (a retired champion, for a rollback).
-    :raises StaleReleaseError: if the champion is no longer the one the gate compared with, or the release is not approved.
+    :raises StaleReleaseError: if the champion is not the one the gate compared with, or the release is not approved.
     """
     release = get_release(session, release_id)
     champion = champion_of(session, release.pipeline)
@@ -111,7 +113,7 @@ def give_up_promotion(session: Session, release_id: str, *, note: str, becomes: 
 
 
 def renew_fence(session: Session, release_id: str) -> int:
-    """Give the champion a new fence, so that its state can be declared over that of a promotion that came to nothing."""
+    """Give the champion a new fence: its state can then be declared over that of a promotion that came to nothing."""
     release = get_release(session, release_id)
     fence = 1 + (session.scalar(select(func.max(Release.fence)).where(Release.pipeline == release.pipeline)) or 0)
     _move(session, release_id, {"champion"}, fence=fence)

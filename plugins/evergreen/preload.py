@@ -6,6 +6,7 @@ Expectations, Evidently and Spark's client takes longer than a small night's wor
 
 import gc
 import logging
+import sys
 
 logging.getLogger("great_expectations").setLevel(logging.WARNING)  # it tells at length what it does not document
 
@@ -30,6 +31,10 @@ from include.config import ROOT
 
 integrate_macros_plugins()  # what every task does first: loads all plugins
 DagBag(dag_folder=str(ROOT / "dags"))
+
+# Only libraries stay: Evergreen's own modules are imported by each task, so that an edit counts from the next one on.
+for name in [name for name in sys.modules if name.startswith(("include", "evergreen.")) and name != __name__]:
+    del sys.modules[name]
 
 # A collection in a forked task would touch, and so copy, every page of all this: half a second per task.
 gc.collect()

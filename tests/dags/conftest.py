@@ -1,25 +1,13 @@
-"""An Airflow of its own for the DAG tests: an empty home and database, set before airflow is imported."""
+"""The DAG folder, parsed once here, or in a process that has imported nothing."""
 
 import os
 import subprocess
 import sys
-import tempfile
 from pathlib import Path
 
 import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
-HOME = Path(tempfile.mkdtemp(prefix="evergreen-dags-"))
-
-os.environ.update(
-    AIRFLOW_HOME=str(HOME),
-    AIRFLOW__CORE__DAGS_FOLDER=str(ROOT / "dags"),
-    AIRFLOW__CORE__PLUGINS_FOLDER=str(ROOT / "plugins"),
-    AIRFLOW__CORE__LOAD_EXAMPLES="False",
-    AIRFLOW__CORE__UNIT_TEST_MODE="True",
-    AIRFLOW__DATABASE__SQL_ALCHEMY_CONN=f"sqlite:///{HOME / 'airflow.db'}",
-)
-sys.path[:0] = [str(ROOT), str(ROOT / "plugins")]
 
 
 @pytest.fixture(scope="session")

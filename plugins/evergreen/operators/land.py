@@ -5,8 +5,8 @@ from datetime import date, timedelta
 from typing import Any
 
 from airflow.sdk import BaseOperator
-from evergreen.triggers.delivery import DeliveryTrigger
 
+from evergreen.triggers.delivery import DeliveryTrigger
 from include.config import load_pipeline
 from include.partition import days_between, run_key_of
 

@@ -18,7 +18,7 @@ class DeliveryTrigger(BaseTrigger):
     """
 
     def __init__(self, pipeline_name: str, day: str, poke_seconds: float = 1.0) -> None:
-        super().__init__()
+        super().__init__()  # type: ignore[no-untyped-call]
         self.pipeline_name = pipeline_name
         self.day = day
         self.poke_seconds = poke_seconds
@@ -35,4 +35,4 @@ class DeliveryTrigger(BaseTrigger):
         pipeline = load_pipeline(self.pipeline_name)
         while not await asyncio.to_thread(is_delivered, pipeline, self.day):
             await asyncio.sleep(self.poke_seconds)
-        yield TriggerEvent(self.day)
+        yield TriggerEvent(self.day)  # type: ignore[no-untyped-call]

@@ -119,7 +119,7 @@ def test_an_unknown_release_is_named(session):
         get_release(session, "flights.v7")
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=25, deadline=None)
 @given(st.lists(st.tuples(st.sampled_from(["begin", "finish", "give_up"]), st.integers(0, 2), st.integers(0, 6))))
 def test_whatever_is_interleaved_there_is_at_most_one_champion_and_fences_only_grow(steps):
     with open_ledger("sqlite://") as session:

@@ -1,7 +1,11 @@
-"""A tiny installation: a ledger, a lake and models of two features, all in a temporary folder."""
+"""A tiny installation in a temporary folder, and an empty Airflow: its settings come before anything imports it."""
 
 import json
-from collections.abc import Callable
+import os
+import shutil
+import sys
+import tempfile
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +18,19 @@ from onnx import TensorProto, helper
 
 from include import artefact
 from include.config import Features, Pipeline, Settings, load_pipeline, load_settings
+
+ROOT = Path(__file__).resolve().parents[1]
+HOME = Path(tempfile.mkdtemp(prefix="evergreen-airflow-"))
+
+os.environ.update(
+    AIRFLOW_HOME=str(HOME),
+    AIRFLOW__CORE__DAGS_FOLDER=str(ROOT / "dags"),
+    AIRFLOW__CORE__PLUGINS_FOLDER=str(ROOT / "plugins"),
+    AIRFLOW__CORE__LOAD_EXAMPLES="False",
+    AIRFLOW__CORE__UNIT_TEST_MODE="True",
+    AIRFLOW__DATABASE__SQL_ALCHEMY_CONN=f"sqlite:///{HOME / 'airflow.db'}",
+)
+sys.path[:0] = [str(ROOT), str(ROOT / "plugins")]
 
 PIPELINE = """
 description: A tiny one.
@@ -31,6 +48,13 @@ training: {target: late, min_rows: 100, features: {numeric: [distance], categori
 governor: {metric: auc, max_quality_drop: 0.03, max_drifted_share: 0.5, windows: 5, alarming: 3, min_rows: 50}
 """
 FEATURES = Features(numeric=["distance"], categorical=["carrier"])
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _airflow_home() -> Iterator[None]:
+    """Remove Airflow's home in the end."""
+    yield
+    shutil.rmtree(HOME, ignore_errors=True)
 
 
 @pytest.fixture

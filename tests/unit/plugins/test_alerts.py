@@ -1,0 +1,85 @@
+from types import SimpleNamespace
+
+import pytest
+
+CONTEXT = {
+    "ti": SimpleNamespace(dag_id="rides__ingest", task_id="land", run_id="run-1", log_url="http://log"),
+    "exception": ValueError("no such file"),
+}
+
+
+@pytest.fixture
+def alerts():
+    from evergreen import alerts
+
+    return alerts
+
+
+@pytest.fixture
+def connect(alerts, monkeypatch):
+    """Let Airflow have this connection, or none."""
+
+    def install(**connection) -> None:
+        def get(name):
+            assert name == "evergreen_alerts"
+            if not connection:
+                raise alerts.AirflowNotFoundException(name)
+            return SimpleNamespace(**connection)
+
+        monkeypatch.setattr(alerts, "Connection", SimpleNamespace(get=get))
+
+    return install
+
+
+def test_without_a_connection_a_failure_is_logged_and_no_more(alerts, connect, caplog):
+    connect()
+
+    with caplog.at_level("INFO", logger=alerts.log.name):
+        alerts.AlertNotifier().notify(CONTEXT)
+
+    assert "rides__ingest.land failed in run run-1: no such file http://log" in caplog.text
+    assert "No connection 'evergreen_alerts'" in caplog.text
+
+
+def test_a_webhook_gets_the_text_by_post(alerts, connect, monkeypatch):
+    from airflow.providers.http.hooks import http
+
+    sent = []
+
+    class Hook:
+        def __init__(self, method, http_conn_id):
+            self.to = (method, http_conn_id)
+
+        def run(self, json):
+            sent.append((self.to, json))
+
+    monkeypatch.setattr(http, "HttpHook", Hook)
+    connect(conn_type="http")
+
+    alerts.AlertNotifier().notify(CONTEXT)
+
+    [(to, body)] = sent
+    assert to == ("POST", "evergreen_alerts")
+    assert body["text"].startswith("rides__ingest.land failed")
+
+
+def test_a_mail_goes_to_the_address_of_the_connection(alerts, connect, monkeypatch):
+    from airflow.providers.smtp.notifications import smtp
+
+    sent = []
+
+    class Mail:
+        def __init__(self, **fields):
+            self.fields = fields
+
+        def notify(self, context):
+            sent.append((self.fields, context))
+
+    monkeypatch.setattr(smtp, "SmtpNotifier", Mail)
+    connect(conn_type="smtp", extra_dejson={"to": "night@example.org"})
+
+    alerts.AlertNotifier().notify(CONTEXT)
+
+    [(fields, context)] = sent
+    assert (fields["to"], fields["smtp_conn_id"]) == ("night@example.org", "evergreen_alerts")
+    assert context is CONTEXT

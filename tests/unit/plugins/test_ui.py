@@ -1,0 +1,87 @@
+import pytest
+from fastapi import HTTPException
+from fastapi.testclient import TestClient
+
+
+@pytest.fixture
+def login():
+    """Let requests come from somebody, or from nobody."""
+    from airflow.api_fastapi.core_api.security import get_user
+    from evergreen.ui import app
+
+    def install(user: str | None) -> TestClient:
+        def found() -> str:
+            if user is None:
+                raise HTTPException(401, "Not authenticated")
+            return user
+
+        app.dependency_overrides[get_user] = found
+        return TestClient(app)
+
+    yield install
+    app.dependency_overrides.clear()
+
+
+@pytest.fixture
+def report(settings):
+    file = settings.lake / "rides" / "reports" / "drift" / "2020-01-01-v1.html"
+    file.parent.mkdir(parents=True)
+    file.write_text("<p>drift</p>")
+    (settings.lake / "rides" / "reports" / "noise.json").write_text("{}")
+    (settings.lake / "rides" / "secret.html").write_text("no report")
+    (settings.data / "reports").mkdir()
+    (settings.data / "reports" / "outside.html").write_text("outside")
+    return "rides/reports/drift/2020-01-01-v1.html"
+
+
+@pytest.mark.parametrize("page", ["/status", "/reports/rides/reports/drift/2020-01-01-v1.html"])
+def test_nobody_sees_anything_without_a_login(login, report, page):
+    assert login(None).get(page).status_code == 401
+
+
+def test_airflows_own_check_asks_every_page_for_a_user():
+    from airflow.api_fastapi.core_api.security import get_user
+    from evergreen.ui import app
+
+    pages = {route.path: route for route in app.routes if route.path in {"/status", "/reports/{path:path}"}}
+
+    assert len(pages) == 2
+    for route in pages.values():
+        assert get_user in {each.call for each in route.dependant.dependencies}
+
+
+def test_a_report_is_served_as_html(login, report):
+    answer = login("admin").get(f"/reports/{report}")
+
+    assert (answer.status_code, answer.text) == (200, "<p>drift</p>")
+    assert answer.headers["content-type"].startswith("text/html")
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        "rides/secret.html",
+        "rides/reports/noise.json",
+        "rides/reports/drift",
+        "rides/reports/drift/nothing.html",
+        "rides/reports/..%2Fsecret.html",
+        "..%2Freports%2Foutside.html",
+        "rides%2Freports%2F..%2F..%2F..%2Freports%2Foutside.html",
+        "%2Fetc%2Fpasswd",
+    ],
+)
+def test_whatever_is_no_report_is_not_found(login, report, path):
+    assert login("admin").get(f"/reports/{path}").status_code == 404
+
+
+def test_a_link_out_of_the_lake_is_not_followed(login, report, settings):
+    (settings.lake / "rides" / "reports" / "link.html").symlink_to(settings.data / "reports" / "outside.html")
+
+    assert login("admin").get("/reports/rides/reports/link.html").status_code == 404
+
+
+def test_the_status_page_names_the_pipelines(login, rides):
+    answer = login("admin").get("/status")
+
+    assert answer.status_code == 200
+    assert "rides" in answer.text

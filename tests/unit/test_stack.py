@@ -1,0 +1,112 @@
+import os
+import socket
+import stat
+
+import pytest
+from rich.console import Console
+
+from include import stack as stacks
+from include.errors import StackError
+from include.stack import Stack, running
+
+SERVICES = ("AIRFLOW", "ENDPOINT", "MLFLOW", "SPARK")
+
+
+@pytest.fixture(autouse=True)
+def started(monkeypatch):
+    """The commands that would have been started: a test that starts one has failed."""
+    commands = []
+    monkeypatch.setattr(stacks.subprocess, "Popen", lambda command, **_more: commands.append(command))
+    monkeypatch.setattr(stacks.subprocess, "run", lambda command, **_more: commands.append(command))
+    return commands
+
+
+@pytest.fixture
+def ports(monkeypatch):
+    """Ports that nobody listens on."""
+    sockets = [socket.socket() for _ in SERVICES]
+    for name, each in zip(SERVICES, sockets, strict=True):
+        each.bind(("127.0.0.1", 0))
+        monkeypatch.setenv(f"EVERGREEN_{name}_PORT", str(each.getsockname()[1]))
+    for each in sockets:
+        each.close()
+
+
+@pytest.fixture
+def stack(settings, ports, monkeypatch):
+    monkeypatch.setattr(stacks.shutil, "which", lambda _name, path: "/usr/bin/java")
+    return Stack(settings)
+
+
+def test_a_taken_port_is_named_with_the_variable_that_changes_it(stack, started):
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", stack.ports["mlflow"]))
+        taken.listen()
+
+        with pytest.raises(StackError, match=rf"Port {stack.ports['mlflow']} for mlflow.*EVERGREEN_MLFLOW_PORT"):
+            stack.start(detached=True)
+
+    assert started == []
+
+
+def test_without_java_nothing_is_started(stack, started, monkeypatch):
+    monkeypatch.setattr(stacks.shutil, "which", lambda _name, path: None)
+    monkeypatch.delenv("JAVA_HOME", raising=False)
+
+    with pytest.raises(StackError, match="No Java found"):
+        stack.start(detached=True)
+
+    assert started == []
+
+
+def test_services_that_run_already_are_neither_started_again_nor_stopped(stack, started, monkeypatch):
+    stopped = []
+    monkeypatch.setattr(Stack, "is_up", lambda _self: True)
+    monkeypatch.setattr(Stack, "stop", lambda _self: stopped.append(True))
+
+    with pytest.raises(StackError, match="already run"), running(stack, Console(quiet=True)):
+        pass
+
+    assert (started, stopped) == ([], [])
+
+
+def test_a_pid_of_another_program_is_not_our_supervisor(stack):
+    (stack.data / "run" / "supervisord.pid").write_text(str(os.getpid()))
+
+    assert not stack.is_up()
+    stack.stop()
+
+
+def test_secrets_are_for_their_owner_alone_and_stay_the_same(stack, settings):
+    files = sorted(path for path in (stack.data / "run").iterdir() if path.suffix != ".pid")
+
+    assert [path.name for path in files] == ["api-key", "fernet-key", "jwt-key", "spark-token"]
+    assert {stat.S_IMODE(path.stat().st_mode) for path in files} == {0o600}
+    assert len({path.read_text() for path in files}) == len(files)
+    again = Stack(settings).environment
+    secret = [name for name, value in again.items() if value.rstrip("=") in {path.read_text() for path in files}]
+    assert len(secret) == 4
+    assert [again[name] for name in secret] == [stack.environment[name] for name in secret]
+
+
+def test_a_password_is_made_at_the_first_start(stack, started, monkeypatch):
+    monkeypatch.setattr(Stack, "run", lambda _self, *command: started.append(command))
+
+    stack.start(detached=True)
+    first = stack.password
+    stack.start(detached=True)
+
+    file = stack.data / "airflow" / "passwords.json"
+    assert stat.S_IMODE(file.stat().st_mode) == 0o600
+    assert stack.password == first
+    assert len(first) >= 12
+
+
+def test_the_services_are_told_where_the_others_listen(stack):
+    environment, ports = stack.environment, stack.ports
+
+    assert environment["EVERGREEN_ENDPOINT_URL"] == f"http://127.0.0.1:{ports['endpoint']}"
+    assert environment["MLFLOW_TRACKING_URI"] == f"http://127.0.0.1:{ports['mlflow']}"
+    assert environment["SPARK_REMOTE"].startswith(f"sc://127.0.0.1:{ports['spark']}/;token=")
+    assert environment["AIRFLOW__API__PORT"] == str(ports["airflow"])
+    assert environment["EVERGREEN_DATA"] == str(stack.data)

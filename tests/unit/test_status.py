@@ -1,0 +1,75 @@
+import io
+
+import pytest
+from rich.console import Console
+
+from include import status
+from include.ledger import Decision, Window, nights, open_ledger, releases, requests
+
+DAY = "2020-02-01"
+
+
+@pytest.fixture
+def history(settings):
+    """A champion that served a day, a refused day, and the governor's word."""
+    fields = {
+        "model_uri": "", "sha256": "", "tracking_run": "", "judged_until": "2020-01-30", "quality": 0.7,
+        "metrics": {"auc": 0.7123}, "gate": {}, "compared_with": None,
+    }  # fmt: skip
+    report = f"rides/reports/drift/{DAY}-v1.html"
+    with open_ledger() as session:
+        release = releases.add_release(session, "rides", "rides.first.one", **fields)
+        releases.judge(session, release.id, approved=True, note="Passed: auc")
+        releases.finish_promotion(session, release.id, releases.begin_promotion(session, release.id))
+        for day, word in ((DAY, "published"), ("2020-02-02", "refused")):
+            page = f"rides/reports/validation/{day}/run.html"
+            nights.record_partition(
+                session, "rides", day, status=word, rows=1234, quarantined=5, run_key="run", report=page, note=""
+            )
+        window = Window(
+            pipeline="rides", day=DAY, version=1, rows=1234, labelled=1200, drifted_share=0.25, quality=0.69,
+            measures={"quality": {"auc": 0.6912, "log_loss": 0.5}}, report=report,
+        )  # fmt: skip
+        nights.record_windows(session, [window])
+        decision = Decision(publication_id="p", pipeline="rides", action="nothing", reason="all is well", evidence={})
+        nights.record_decision(session, decision)
+
+
+def text_of(*pipelines) -> str:
+    console = Console(width=200, record=True, file=io.StringIO())
+    console.print(status.status_view(pipelines))
+    return console.export_text()
+
+
+def test_an_empty_ledger_says_what_is_not_there_yet(rides):
+    text = text_of(rides)
+
+    assert "none yet: the first one is asked for" in text
+    assert "has not said anything yet" in text
+
+
+def test_champion_days_and_decision_are_shown(rides, history):
+    text = text_of(rides)
+
+    assert "version 1, serving for 0:00:0" in text
+    assert "has seen data until 2020-01-30; on days it had not seen: auc 0.712" in text
+    assert "nothing: all is well" in text
+    [served] = [line for line in text.splitlines() if DAY in line and "published" in line]
+    for word in ("1,234", "v1", "25%", "0.691"):
+        assert word in served
+    assert "refused" in text
+
+
+def test_the_page_links_to_the_reports(rides, history):
+    page = status.status_page()
+
+    assert f'href="/evergreen/reports/rides/reports/validation/{DAY}/run.html"' in page
+    assert f'href="/evergreen/reports/rides/reports/drift/{DAY}-v1.html"' in page
+
+
+def test_what_a_person_wrote_is_text_and_not_markup(rides, settings):
+    with open_ledger() as session:
+        requests.file_request(session, "rides", reason="see [/] <script>", triggered_by="hand", key="k", detail={})
+
+    assert "see [/] <script>" in text_of(rides)
+    assert "<script>" not in status.status_page()
