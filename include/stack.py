@@ -146,7 +146,10 @@ class Stack:
         ports, url = self.ports, f"http://127.0.0.1:{self.ports['airflow']}"
         token = self._secret("spark-token")
         return {
-            **{name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"},
+            # Another Airflow's settings in this shell are not ours; ours are in config/platforms/local.yaml.
+            **{
+                name: value for name, value in os.environ.items() if not name.startswith(("AIRFLOW", "PYTHONDONTWRITE"))
+            },
             **airflow,
             **{f"EVERGREEN_{name.upper()}_PORT": str(port) for name, port in ports.items()},
             "PATH": f"{BIN}:{os.environ.get('PATH', '')}",
@@ -177,8 +180,7 @@ class Stack:
         return file.read_text()
 
     def _check_java(self) -> None:
-        found = shutil.which("java", path=self.environment["PATH"]) or os.environ.get("JAVA_HOME")
-        if not found:
+        if not shutil.which("java", path=self.environment["PATH"]):
             raise StackError(
                 "No Java found, and Spark needs 17 or 21. On Debian: apt-get install openjdk-17-jre-headless."
             )

@@ -39,7 +39,11 @@ def summarise(story: Story) -> dict[str, Any]:
     if len(served) > 1 and (request := asked[served[1].version]):
         summary["drift"] = _drift(windows, request)
         summary["retrain"] = _retrain(request, served[1])
-        summary["second_model"] = _second_model(story, served[0], served[1], windows)
+        following = sorted(
+            {row.day for row in windows if row.version == served[1].version and row.day > served[1].judged_until}
+        )
+        if following:
+            summary["second_model"] = _second_model(story, served[0], served[1], following)
     return summary
 
 
@@ -130,8 +134,7 @@ def _retrain(request: Request, release: Release) -> dict[str, Any]:
     }
 
 
-def _second_model(story: Story, old: Release, new: Release, windows: Any) -> dict[str, Any]:
-    following = sorted({row.day for row in windows if row.version == new.version and row.day > new.judged_until})
+def _second_model(story: Story, old: Release, new: Release, following: list[str]) -> dict[str, Any]:
     pipeline = story.pipeline
     columns = [pipeline.key, pipeline.date, pipeline.training.target, *pipeline.training.features.names]
     rows = lake.read_clean(pipeline.name, following[0], following[-1], columns)

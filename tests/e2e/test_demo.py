@@ -42,7 +42,7 @@ def told(tmp_path_factory):
         stderr=subprocess.STDOUT,
         text=True,
         check=False,
-        timeout=580,
+        timeout=1500,
     )
     print(done.stdout)  # noqa: T201 - what the demo said is what one wants to read when it fails
     file = data / "demo" / "summary.json"
