@@ -1,7 +1,7 @@
 """This file shows what the ledger knows about each pipeline: the champion, the newest days, the governor's word."""
 
 import io
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime
 
 from rich.console import Console, Group, RenderableType
@@ -11,25 +11,25 @@ from rich.table import Table
 from sqlalchemy.orm import Session
 
 from include.config import Pipeline, load_pipelines
-from include.ledger import Release, nights, open_ledger, releases, requests
+from include.ledger import Partition, Release, Window, nights, open_ledger, releases, requests
 
 NEWEST = 7
 
 
-def status_view(pipelines: Iterable[Pipeline]) -> RenderableType:
-    """Return one panel per pipeline."""
+def status_view(pipelines: Iterable[Pipeline], *, has_links: bool = False) -> RenderableType:
+    """Return one panel per pipeline, with links to the reports where they can be followed."""
     with open_ledger() as session:
-        return Group(*(_panel(session, pipeline) for pipeline in pipelines))
+        return Group(*(_panel(session, pipeline, has_links=has_links) for pipeline in pipelines))
 
 
 def status_page() -> str:
     """Return the status of all pipelines as an HTML page, with links to the reports."""
     console = Console(record=True, width=150, file=io.StringIO())
-    console.print(status_view(load_pipelines()))
+    console.print(status_view(load_pipelines(), has_links=True))
     return console.export_html(inline_styles=True)
 
 
-def _panel(session: Session, pipeline: Pipeline) -> Panel:
+def _panel(session: Session, pipeline: Pipeline, *, has_links: bool) -> Panel:
     facts = Table.grid(padding=(0, 2))
     facts.add_column(style="bold")
     facts.add_row("champion", _champion(releases.champion_of(session, pipeline.name)))
@@ -42,7 +42,11 @@ def _panel(session: Session, pipeline: Pipeline) -> Panel:
         "governor",
         f"[bold]{decision.action}[/]: {escape(decision.reason)}" if decision else "has not said anything yet",
     )
-    parts: Sequence[RenderableType] = (facts, _days(session, pipeline), _releases(session, pipeline))
+    days = nights.partitions_of(session, pipeline.name, newest=NEWEST)
+    if refused := [f"{row.day}: {escape(row.note)}" for row in days if row.status == "refused"]:
+        facts.add_row("[red]refused[/]", "\n".join(refused))
+    windows = {window.day: window for window in nights.windows_of(session, pipeline.name)}
+    parts: Sequence[RenderableType] = (facts, _days(days, windows, has_links=has_links), _releases(session, pipeline))
     return Panel(Group(*parts), title=f"[bold]{pipeline.name}[/]  {escape(pipeline.description)}", title_align="left")
 
 
@@ -57,10 +61,21 @@ def _champion(champion: Release | None) -> str:
     )
 
 
-def _days(session: Session, pipeline: Pipeline) -> Table:
-    table = Table("day", "status", "rows", "quarantined", "served by", "drifted", "AUC", "log loss", "report", box=None)
-    windows = {window.day: window for window in nights.windows_of(session, pipeline.name)}
-    for row in nights.partitions_of(session, pipeline.name, newest=NEWEST):
+def _days(days: Sequence[Partition], windows: Mapping[str, Window], *, has_links: bool) -> Table:
+    table = Table(box=None)
+    for heading in (
+        "day",
+        "status",
+        "rows",
+        "bad",
+        "model",
+        "drift",
+        "AUC",
+        "loss",
+        *(["reports"] if has_links else []),
+    ):
+        table.add_column(heading, no_wrap=True)
+    for row in days:
         window = windows.get(row.day)
         colour = "green" if row.status == "published" else "red"
         measured = window.measures.get("quality") or {} if window else {}
@@ -72,10 +87,14 @@ def _days(session: Session, pipeline: Pipeline) -> Table:
             f"v{window.version}" if window else "",
             "" if window is None or window.drifted_share is None else f"{window.drifted_share:.0%}",
             *(f"{measured[name]:.3f}" if measured.get(name) is not None else "" for name in ("auc", "log_loss")),
-            f"[link=/evergreen/reports/{row.report}]validation[/]"
-            + (f" [link=/evergreen/reports/{window.report}]drift[/]" if window and window.report else ""),
+            *([_links(row, window)] if has_links else []),
         )
     return table
+
+
+def _links(row: Partition, window: Window | None) -> str:
+    reports = {"validation": row.report, "drift": window.report if window else ""}
+    return " ".join(f"[link=/evergreen/reports/{path}]{name}[/]" for name, path in reports.items() if path)
 
 
 def _releases(session: Session, pipeline: Pipeline) -> Table:
