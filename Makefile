@@ -31,7 +31,7 @@ test-unit: setup ## Run the unit tests alone
 up: setup ## Start Airflow, the endpoint, MLflow and Spark on this machine
 	@$(PY) -m include.cli up
 
-down: ## Stop them
+down: setup ## Stop them
 	@$(PY) -m include.cli down
 
 status: setup ## Show every pipeline's champion, newest days and decisions
@@ -55,4 +55,4 @@ bench: setup ## Measure, and write bench/results.json
 
 clean: ## Stop everything; remove the environment and all data
 	@if [ -x $(PY) ]; then $(PY) -m include.cli down || true; fi
-	rm -rf .venv data
+	rm -rf .venv "$${EVERGREEN_DATA:-data}"

@@ -12,10 +12,10 @@ replaced is refused: start a training, so that it is compared with the new one.
 from typing import Any
 
 from airflow.sdk import Param, PartitionedAssetTimetable, dag, task
+from evergreen.defaults import dag_defaults
 
 from include.assets import assets_of
 from include.config import Pipeline, load_pipelines
-from include.defaults import dag_defaults
 
 
 def deploy_dag(pipeline: Pipeline) -> None:

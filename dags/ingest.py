@@ -17,11 +17,11 @@ from typing import Any
 
 from airflow.sdk import CronPartitionTimetable, Param, dag, task
 from airflow.sdk.exceptions import AirflowFailException, AirflowSkipException
+from evergreen.defaults import dag_defaults
 from evergreen.operators.land import LandDeliveryOperator
 
 from include.assets import assets_of
 from include.config import Pipeline, load_pipelines
-from include.defaults import dag_defaults
 from include.partition import run_key_of
 
 

@@ -1,9 +1,9 @@
 """
 ### Monitor
 
-Looks at days that were just published: joins what the endpoint predicted with what really happened, measures drift and
-quality with Evidently, and lets the governor decide whether a new model is worth asking for. Days nobody asked
-predictions for are history and never ask for one.
+Looks at days that were just published: joins what the endpoint predicted with what really happened, measures drift
+with Evidently and quality with the gate's own metrics, and lets the governor decide whether a new model is worth asking
+for. Days nobody asked predictions for are history and never ask for one.
 
 **On failure**: safe to clear; what was measured is overwritten with the same, a request is filed once.
 """
@@ -12,10 +12,10 @@ from typing import Any
 
 from airflow.sdk import Param, PartitionedAssetTimetable, dag, task
 from airflow.sdk.exceptions import AirflowSkipException
+from evergreen.defaults import dag_defaults
 
 from include.assets import assets_of
 from include.config import Pipeline, load_pipelines
-from include.defaults import dag_defaults
 from include.partition import days_between, run_key_of
 
 

@@ -9,10 +9,10 @@ Puts an earlier champion back behind the endpoint, at once. Started by hand.
 from typing import Any
 
 from airflow.sdk import Param, dag, task
+from evergreen.defaults import dag_defaults
 
 from include.assets import assets_of
 from include.config import Pipeline, load_pipelines
-from include.defaults import dag_defaults
 
 
 def rollback_dag(pipeline: Pipeline) -> None:

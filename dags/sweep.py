@@ -11,10 +11,10 @@ from typing import Any
 
 from airflow.sdk import CronTriggerTimetable, Param, dag, task
 from airflow.sdk.exceptions import AirflowSkipException
+from evergreen.defaults import task_defaults
 
 from include.assets import Assets, assets_of
 from include.config import load_pipelines
-from include.defaults import task_defaults
 
 PIPELINES = load_pipelines()
 
@@ -33,6 +33,7 @@ PIPELINES = load_pipelines()
         "patience_seconds": Param(
             300, type="integer", minimum=0, description="Age at which a row nobody took up is late."
         ),
+        "claim_hours": Param(24, type="number", minimum=1, description="Hours after which a training is given up."),
         "keep_days": Param(
             30, type="integer", minimum=1, description="Days that snapshots and left-over files are kept."
         ),
@@ -56,10 +57,10 @@ def sweep() -> None:
         emit()
 
     @task
-    def reconcile() -> None:
+    def reconcile(params: Any = None) -> None:
         from include import sweeping
 
-        sweeping.reconcile([pipeline.name for pipeline in PIPELINES])
+        sweeping.reconcile([pipeline.name for pipeline in PIPELINES], params["claim_hours"])
 
     @task
     def expire(params: Any = None) -> dict[str, Any]:

@@ -5,7 +5,7 @@ Claims one retrain request, trains a challenger in a process of its own, lets th
 days neither has learned from, and registers it. Started by the governor's request, or by hand: that files a request
 of its own.
 
-**On failure**: clear the failed task; the request stays this run's. A challenger that loses is registered as rejected:
+**On failure**: clear the run; it claims its request again. A challenger that loses is registered as rejected:
 that is a result, not a failure.
 """
 
@@ -13,11 +13,11 @@ from typing import Any
 
 from airflow.sdk import Param, PartitionedAssetTimetable, TriggerRule, dag, task
 from airflow.sdk.exceptions import AirflowSkipException
+from evergreen.defaults import dag_defaults
 from evergreen.operators.train import TrainModelOperator
 
 from include.assets import assets_of
 from include.config import Pipeline, load_pipelines
-from include.defaults import dag_defaults
 from include.partition import run_key_of
 
 

@@ -156,7 +156,7 @@ class Governor(Strict):
     windows: int = Field(5, ge=1, description="Newest windows that are looked at (n).")
     alarming: int = Field(3, ge=1, description="Windows among them that must be alarming, the newest included (k).")
     min_rows: int = Field(300, ge=1, description="A window with fewer rows says nothing.")
-    cooldown_days: int = Field(7, ge=0, description="Nights served by a champion before it may be replaced.")
+    cooldown_days: int = Field(7, ge=0, description="Days between a champion's newest data and the next request.")
 
     @model_validator(mode="after")
     def _k_of_n(self) -> "Governor":
@@ -221,7 +221,6 @@ class Settings(Strict):
     tracking_url: str
     endpoint_url: str
     spark_remote: str | None
-    airflow_url: str
 
     @property
     def lake(self) -> Path:
@@ -252,7 +251,6 @@ def load_settings() -> Settings:
             "EVERGREEN_ENDPOINT_URL", f"http://127.0.0.1:{env.get('EVERGREEN_ENDPOINT_PORT', '8090')}"
         ),
         spark_remote=env.get("SPARK_REMOTE"),
-        airflow_url=env.get("AIRFLOW__API__BASE_URL", "http://127.0.0.1:8080"),
     )
 
 

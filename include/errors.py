@@ -1,11 +1,14 @@
-"""The errors Evergreen raises by name: each message says what was found, where, what was expected and what to do."""
+"""The errors Evergreen raises by name: each message says what was found, where, what was expected and what to do.
+
+A ValueError is for people to mend: tasks are not tried again. A RuntimeError may be gone at the next try.
+"""
 
 
 class ConfigError(ValueError):
     """A setting or a pipeline's YAML is not usable."""
 
 
-class DeliveryMissingError(RuntimeError):
+class DeliveryMissingError(ValueError):
     """A partition's delivery is not in the landing zone (yet)."""
 
 
@@ -21,15 +24,19 @@ class NotEnoughDataError(ValueError):
     """A window holds too few labelled rows to train or judge a model."""
 
 
+class BadTrainingInputError(ValueError):
+    """The training process refused its data or settings."""
+
+
 class TrainingFailedError(RuntimeError):
     """The training process ended without a model."""
 
 
-class ArtefactError(RuntimeError):
+class ArtefactError(ValueError):
     """A model file is missing, altered, or does not reproduce its recorded predictions."""
 
 
-class StaleReleaseError(RuntimeError):
+class StaleReleaseError(ValueError):
     """A release was compared with a champion that is no longer the champion, or is in the wrong state."""
 
 

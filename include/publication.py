@@ -20,7 +20,11 @@ def publish(pipeline: Pipeline, staged_uri: str, verdict: Mapping[str, Any], run
     snapshot_id, rows = lake.publish(pipeline, staged_uri, passed) if passed else ("", 0)
     publication_id = f"{pipeline.name}.{Path(staged['folder']).name}"
     with open_ledger() as session:
+        published = set(nights.published_days(session, pipeline.name))
         for day, facts in staged["days"].items():
+            if day in verdict["refused"] and day in published:
+                log.warning("%s stays as published before: its new delivery was refused", day)
+                continue
             nights.record_partition(
                 session,
                 pipeline.name,

@@ -4,13 +4,13 @@ import json
 import os
 import secrets
 import shutil
-import signal
 import socket
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +21,7 @@ from rich.console import Console
 
 from include.config import ROOT, Settings, load_settings
 from include.errors import StackError
+from include.process import die_with_parent
 
 BIN = Path(sys.executable).parent
 SUPERVISOR = ROOT / "config" / "supervisord.conf"
@@ -38,7 +39,7 @@ class Stack:
         self.ports = {
             name: int(os.environ.get(f"EVERGREEN_{name.upper()}_PORT", port)) for name, port in local["ports"].items()
         }
-        self.environment = self._environment(local["airflow"])
+        self._airflow_settings: dict[str, str] = local["airflow"]
 
     @property
     def password(self) -> str:
@@ -61,6 +62,7 @@ class Stack:
         :raises StackError: if there is no Java, a port is taken, or Evergreen's services are running already.
         """
         self.check()
+        self.data.mkdir(parents=True, mode=0o700, exist_ok=True)
         for folder in ("run", "logs", "airflow", "serving"):
             (self.data / folder).mkdir(parents=True, exist_ok=True)
         if not self._passwords_file.exists():
@@ -73,7 +75,7 @@ class Stack:
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,
             start_new_session=True,
-            preexec_fn=None if detached else _die_with_parent,  # noqa: PLW1509 - one prctl call, no locks
+            preexec_fn=None if detached else die_with_parent,  # noqa: PLW1509 - one prctl call, no locks
         )
         self.run("airflow", "db", "migrate")
         self.run("supervisorctl", "-c", str(SUPERVISOR), "start", "airflow:*")
@@ -142,7 +144,9 @@ class Stack:
     def _passwords_file(self) -> Path:
         return self.data / "airflow" / "passwords.json"
 
-    def _environment(self, airflow: Mapping[str, str]) -> dict[str, str]:
+    @cached_property
+    def environment(self) -> dict[str, str]:
+        """Return the environment of every service; its secrets are made when it is first asked for."""
         ports, url = self.ports, f"http://127.0.0.1:{self.ports['airflow']}"
         token = self._secret("spark-token")
         return {
@@ -150,7 +154,7 @@ class Stack:
             **{
                 name: value for name, value in os.environ.items() if not name.startswith(("AIRFLOW", "PYTHONDONTWRITE"))
             },
-            **airflow,
+            **self._airflow_settings,
             **{f"EVERGREEN_{name.upper()}_PORT": str(port) for name, port in ports.items()},
             "PATH": f"{BIN}:{os.environ.get('PATH', '')}",
             "PYTHONPATH": f"{ROOT}:{ROOT / 'plugins'}",
@@ -180,7 +184,7 @@ class Stack:
         return file.read_text()
 
     def _check_java(self) -> None:
-        if not shutil.which("java", path=self.environment["PATH"]):
+        if not shutil.which("java"):
             raise StackError(
                 "No Java found, and Spark needs 17 or 21. On Debian: apt-get install openjdk-17-jre-headless."
             )
@@ -265,12 +269,6 @@ def _session_of(pid: int) -> list[psutil.Process]:
             if os.getsid(process.pid) == pid:
                 members.append(process)
     return members
-
-
-def _die_with_parent() -> None:
-    import ctypes
-
-    ctypes.CDLL(None).prctl(1, signal.SIGTERM)  # PR_SET_PDEATHSIG: the demo killed by -9 leaves nothing behind either
 
 
 def _write_secret(file: Path, text: str) -> None:

@@ -19,9 +19,11 @@ def late_rows(stage: str, pipeline_names: list[str], patience_seconds: float) ->
     return {name: [row.id for row in late] for name, late in rows.items() if late}
 
 
-def reconcile(pipeline_names: list[str]) -> None:
-    """Make the endpoint's declared state and the registry's alias say what the ledger says."""
+def reconcile(pipeline_names: list[str], claim_hours: float) -> None:
+    """Give up requests whose run is gone; make endpoint state and registry alias say what the ledger says."""
     for name in pipeline_names:
+        with open_ledger() as session:
+            requests.abandon_claims(session, name, older_than_hours=claim_hours)
         deployment.reconcile(name)
 
 

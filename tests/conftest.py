@@ -44,7 +44,7 @@ cleaning:
   labels: {ride_id: string, late: boolean}
   deduplicate: {by: [ride_id], order: [source_row]}
 expectations: []
-training: {target: late, min_rows: 100, features: {numeric: [distance], categorical: [carrier]}}
+training: {target: late, min_rows: 100, holdout_days: 1, features: {numeric: [distance], categorical: [carrier]}}
 governor: {metric: auc, max_quality_drop: 0.03, max_drifted_share: 0.5, windows: 5, alarming: 3, min_rows: 50}
 """
 FEATURES = Features(numeric=["distance"], categorical=["carrier"])

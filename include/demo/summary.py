@@ -52,6 +52,8 @@ def broken_promises(summary: dict[str, Any]) -> list[str]:
     airflow, partitions = summary["airflow"], summary["partitions"]
     promises = {
         "No retraining put a second model behind the endpoint.": "second_model" in summary,
+        "It was not falling quality or drift that asked for it.": summary.get("retrain", {}).get("triggered_by")
+        in {"quality", "drift"},
         f"{summary['traffic']['failed']} requests failed: {summary['traffic']['failures']}": not summary["traffic"][
             "failed"
         ],

@@ -30,9 +30,9 @@ def releases_of(session: Session, pipeline: str, *statuses: str) -> Sequence[Rel
 def waiting_releases(session: Session, pipeline: str, *, older_than_seconds: float) -> Sequence[Release]:
     """Return releases that no deploy has taken up, or brought to an end, for a while."""
     before = now() - timedelta(seconds=older_than_seconds)
-    return [
-        release for release in releases_of(session, pipeline, "approved", "promoting") if _utc(release.at) <= before
-    ]
+    waiting = releases_of(session, pipeline, "approved", "promoting")
+    # A former champion on its way back is its rollback's, not a deploy's.
+    return [release for release in waiting if release.serving_at is None and _utc(release.at) <= before]
 
 
 def next_version(session: Session, pipeline: str) -> int:

@@ -24,14 +24,31 @@ def file_request(
 
 
 def claim_request(session: Session, request_id: str, run_id: str) -> Request | None:
-    """Claim a request for one run; None if another run has it or it is closed. A repeated claim by that run holds."""
+    """Claim a request for one run; None if another run has it or it is done.
+
+    A repeated claim by the same run holds, also after that run had given up: it was cleared to try again.
+    """
+    is_free = Request.status == "open"
+    is_tried_again = (Request.status == "failed") & (Request.claimed_by == run_id)
     session.execute(
         update(Request)
-        .where(Request.id == request_id, Request.status == "open")
-        .values(status="claimed", claimed_by=run_id, claimed_at=now())
+        .where(Request.id == request_id, is_free | is_tried_again)
+        .values(status="claimed", claimed_by=run_id, claimed_at=now(), closed_at=None, note="")
     )
     request = session.get(Request, request_id, populate_existing=True)
-    return request if request and request.claimed_by == run_id else None
+    return request if request and request.claimed_by == run_id and request.status == "claimed" else None
+
+
+def abandon_claims(session: Session, pipeline: str, *, older_than_hours: float) -> None:
+    """Close as failed what was claimed long ago and never closed: its run was deleted, or died beyond its retries."""
+    before = now() - timedelta(hours=older_than_hours)
+    session.execute(
+        update(Request)
+        .where(Request.pipeline == pipeline, Request.status == "claimed", Request.claimed_at <= before)
+        .values(status="failed", closed_at=now(), note=f"Not finished within {older_than_hours} h.")
+        .execution_options(synchronize_session=False)
+    )
+    session.expire_all()
 
 
 def close_request(session: Session, request_id: str, *, status: str, note: str) -> None:

@@ -1,13 +1,25 @@
 """This file asks the governor about a publication, files the request it wants, and writes its word down."""
 
 import logging
+from collections.abc import Sequence
 from dataclasses import replace
 
 from sqlalchemy.orm import Session
 
 from include.config import Pipeline
 from include.errors import PublishError
-from include.ledger import Decision, Publication, Release, Request, Window, nights, open_ledger, releases, requests
+from include.ledger import (
+    Decision,
+    Partition,
+    Publication,
+    Release,
+    Request,
+    Window,
+    nights,
+    open_ledger,
+    releases,
+    requests,
+)
 from include.monitoring import governor
 from include.monitoring.governor import Champion, Judgement, Served, Situation
 
@@ -53,9 +65,15 @@ def _situation(session: Session, pipeline: Pipeline, publication: Publication) -
         windows=tuple(_served(window) for window in measured if champion and window.version == champion.version),
         served_days=tuple(sorted({window.day for window in measured} & set(publication.days))),
         unfinished=tuple(unfinished),
-        published_rows=sum(partition.rows for partition in partitions if partition.status == "published"),
+        published_rows=_rows_to_learn_from(partitions, pipeline.training.holdout_days),
         needed_rows=pipeline.training.min_rows,
     )
+
+
+def _rows_to_learn_from(partitions: Sequence[Partition], holdout_days: int) -> int:
+    """Return the published rows before the hold-out; the partitions come newest first."""
+    published = [partition.rows for partition in partitions if partition.status == "published"]
+    return sum(published[holdout_days:])
 
 
 def _champion(release: Release | None, metric: str) -> Champion | None:

@@ -9,6 +9,8 @@ import psutil
 
 log = logging.getLogger("include.training")
 
+BAD_INPUT = 65  # EX_DATAERR of sysexits.h: another try would end the same
+
 
 def main(spec_path: str) -> None:
     """Train what the spec says, unless that was done already."""
@@ -32,5 +34,9 @@ if __name__ == "__main__":
         sys.exit("usage: python -m include.training SPEC   (SPEC: the JSON file that include.training.plan wrote)")
     # Looking for cyclic garbage among the many objects of a few large libraries took a fifth of this short process.
     gc.disable()
-    main(sys.argv[1])
+    try:
+        main(sys.argv[1])
+    except ValueError:
+        log.exception("These data or settings cannot be trained with")
+        sys.exit(BAD_INPUT)
     gc.freeze()

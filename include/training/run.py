@@ -148,7 +148,7 @@ def _about_steps(spec: Spec, curves: Curves) -> dict[str, Any]:
         "losses": curves.loss,
         "curves": asdict(curves),
         "seed": spec.training.seed,
-        "parameters": spec.training.model_dump(exclude={"features", "task", "target"}),
+        "parameters": spec.training.model_dump(exclude={"features", "target"}),
         "tracking_run": "",
         "seconds": {},
     }

@@ -26,4 +26,5 @@ def report(path: str, user: GetUserDep) -> FileResponse:  # noqa: ARG001 - only 
     file = (lake / path).resolve()
     if file.suffix != ".html" or "reports" not in file.parts or not file.is_relative_to(lake) or not file.is_file():
         raise HTTPException(404, f"No report at {path}.")
-    return FileResponse(file, media_type="text/html")
+    # A report shows what was delivered: its scripts must not act in Airflow's name.
+    return FileResponse(file, media_type="text/html", headers={"Content-Security-Policy": "sandbox allow-scripts"})

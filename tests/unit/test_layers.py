@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
-MAY_IMPORT_AIRFLOW = {"assets.py", "defaults.py"}
+MAY_IMPORT_AIRFLOW = {"assets.py"}
 
 
 def imported_by(file: Path) -> set[str]:

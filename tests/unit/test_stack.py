@@ -34,7 +34,7 @@ def ports(monkeypatch):
 
 @pytest.fixture
 def stack(settings, ports, monkeypatch):
-    monkeypatch.setattr(stacks.shutil, "which", lambda _name, path: "/usr/bin/java")
+    monkeypatch.setattr(stacks.shutil, "which", lambda _name: "/usr/bin/java")
     return Stack(settings)
 
 
@@ -50,8 +50,7 @@ def test_a_taken_port_is_named_with_the_variable_that_changes_it(stack, started)
 
 
 def test_without_java_nothing_is_started(stack, started, monkeypatch):
-    monkeypatch.setattr(stacks.shutil, "which", lambda _name, path: None)
-    monkeypatch.delenv("JAVA_HOME", raising=False)
+    monkeypatch.setattr(stacks.shutil, "which", lambda _name: None)
 
     with pytest.raises(StackError, match="No Java found"):
         stack.start(detached=True)
@@ -71,6 +70,7 @@ def test_services_that_run_already_are_neither_started_again_nor_stopped(stack, 
 
 
 def test_a_pid_of_another_program_is_not_our_supervisor(stack):
+    (stack.data / "run").mkdir(parents=True)
     (stack.data / "run" / "supervisord.pid").write_text(str(os.getpid()))
 
     assert not stack.is_up()
@@ -78,6 +78,8 @@ def test_a_pid_of_another_program_is_not_our_supervisor(stack):
 
 
 def test_secrets_are_for_their_owner_alone_and_stay_the_same(stack, settings):
+    assert not (stack.data / "run").exists(), "a look at the services writes nothing"
+    assert stack.environment
     files = sorted(path for path in (stack.data / "run").iterdir() if path.suffix != ".pid")
 
     assert [path.name for path in files] == ["api-key", "fernet-key", "jwt-key", "spark-token"]

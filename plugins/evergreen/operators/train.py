@@ -10,7 +10,10 @@ from typing import Any
 from airflow.sdk import BaseOperator
 
 from include.config import ROOT, load_pipeline
-from include.errors import TrainingFailedError
+from include.errors import BadTrainingInputError, TrainingFailedError
+from include.process import die_with_parent
+
+BAD_INPUT = 65  # what include.training ends with where another try would end the same
 
 
 class TrainModelOperator(BaseOperator):
@@ -41,12 +44,16 @@ class TrainModelOperator(BaseOperator):
             stderr=subprocess.STDOUT,
             text=True,
             start_new_session=True,
+            preexec_fn=die_with_parent,  # noqa: PLW1509 - one prctl call, no locks
         )
         lines = []
         for line in self._process.stdout or []:
             lines.append(line.rstrip())
             self.log.info("%s", lines[-1])
-        if code := self._process.wait():
+        code = self._process.wait()
+        if code == BAD_INPUT:
+            raise BadTrainingInputError(f"Training for {self.request_id} refused its input: {lines[-1:]}.")
+        if code:
             raise TrainingFailedError(f"Training for {self.request_id} ended with exit code {code}: {lines[-1:]}.")
 
     def on_kill(self) -> None:

@@ -7,7 +7,14 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from include.ledger import open_ledger
-from include.ledger.requests import claim_request, close_request, file_request, open_requests, unfinished_requests
+from include.ledger.requests import (
+    abandon_claims,
+    claim_request,
+    close_request,
+    file_request,
+    open_requests,
+    unfinished_requests,
+)
 
 
 @pytest.fixture
@@ -48,6 +55,25 @@ def test_a_closed_request_is_not_claimed_by_another(url):
         claim_request(session, request.id, "run-1")
         close_request(session, request.id, status="done", note="version 2")
         assert claim_request(session, request.id, "run-2") is None
+        assert unfinished_requests(session, "flights") == []
+
+
+def test_a_run_that_gave_up_and_was_cleared_claims_its_request_again(url):
+    with open_ledger(url) as session:
+        request = file(session)
+        claim_request(session, request.id, "run-1")
+        close_request(session, request.id, status="failed", note="crashed")
+        assert claim_request(session, request.id, "run-2") is None
+        assert claim_request(session, request.id, "run-1").closed_at is None
+
+
+def test_a_claim_nobody_finishes_is_given_up_after_hours(url):
+    with open_ledger(url) as session:
+        request = file(session)
+        claim_request(session, request.id, "run-1")
+        abandon_claims(session, "flights", older_than_hours=1)
+        assert [row.id for row in unfinished_requests(session, "flights")] == [request.id]
+        abandon_claims(session, "flights", older_than_hours=0)
         assert unfinished_requests(session, "flights") == []
 
 

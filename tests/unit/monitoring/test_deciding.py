@@ -60,7 +60,7 @@ def all_requests():
 
 
 def test_enough_published_rows_ask_for_the_first_model_once(rides):
-    first = decide(rides, publish("2020-01-01", name="a"))
+    first = decide(rides, publish("2019-12-31", "2020-01-01", name="a"))
     second = decide(rides, publish("2020-01-02", name="b"))
 
     assert (first.action, first.request_id) == ("retrain", "rides.first.model")
@@ -68,12 +68,16 @@ def test_enough_published_rows_ask_for_the_first_model_once(rides):
     assert all_requests() == ["rides.first.model"]
 
 
+def test_rows_that_would_only_be_held_out_ask_for_nothing(rides):
+    assert decide(rides, publish("2020-01-01", rows=5000)).action == "nothing"
+
+
 def test_too_few_rows_ask_for_nothing(rides):
     assert decide(rides, publish("2020-01-01", rows=99)).action == "nothing"
 
 
 def test_a_first_training_that_failed_is_asked_for_again_with_new_data(rides):
-    decide(rides, publish("2020-01-01", name="a"))
+    decide(rides, publish("2019-12-31", "2020-01-01", name="a"))
     with open_ledger() as session:
         requests.close_request(session, "rides.first.model", status="failed", note="crashed")
 

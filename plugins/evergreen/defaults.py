@@ -4,8 +4,9 @@ from datetime import timedelta
 from typing import Any
 
 from airflow.sdk.definitions.retry_policy import ExceptionRetryPolicy, RetryAction, RetryRule
-from evergreen.alerts import AlertNotifier
+from airflow.sdk.exceptions import TaskDeferralTimeout
 
+from evergreen.alerts import AlertNotifier
 from include.config import Pipeline
 
 
@@ -18,7 +19,10 @@ def task_defaults(owner: str) -> dict[str, Any]:
         "retry_exponential_backoff": 2.0,
         "max_retry_delay": timedelta(minutes=5),
         "retry_policy": ExceptionRetryPolicy(
-            rules=[RetryRule(exception=ValueError, action=RetryAction.FAIL, reason="another try cannot mend bad data")]
+            rules=[
+                RetryRule(exception=ValueError, action=RetryAction.FAIL, reason="another try cannot mend bad data"),
+                RetryRule(exception=TaskDeferralTimeout, action=RetryAction.FAIL, reason="waited long enough"),
+            ]
         ),
         "execution_timeout": timedelta(hours=2),
         "on_failure_callback": AlertNotifier(),
