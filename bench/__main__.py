@@ -31,25 +31,28 @@ ALONE: dict[str, Callable[[], Any]] = {"parsing": parsing.measure, "demo": demo.
 
 
 def main(wanted: list[str]) -> None:
-    """Run the measurements asked for (all, if none is) and write them down."""
-    console = Console()
-    results: dict[str, Any] = json.loads(RESULTS.read_text()) if RESULTS.exists() else {}
-    results["about"] = about()
+    """Run the measurements asked for (all, if none is), and write each one down when it is there."""
     chosen = wanted or [*WITH_SERVICES, *ALONE]
     with tempfile.TemporaryDirectory(prefix="evergreen-bench-") as folder:
         os.environ["EVERGREEN_DATA"] = folder
         if set(chosen) & set(WITH_SERVICES):
             stack = Stack()
             os.environ.update(stack.environment)
-            with running(stack, console):
+            with running(stack, Console()):
                 stack.wait_for()
                 for name in (name for name in WITH_SERVICES if name in chosen):
-                    results[name] = WITH_SERVICES[name](stack)
-                    console.print(name, results[name])
+                    write_down(name, WITH_SERVICES[name](stack))
     for name in (name for name in ALONE if name in chosen):
-        results[name] = ALONE[name]()
-        console.print(name, results[name])
+        write_down(name, ALONE[name]())
+
+
+def write_down(name: str, measured: dict[str, Any]) -> None:
+    """Put one measurement into the results, with its own date, machine and commit."""
+    results: dict[str, Any] = json.loads(RESULTS.read_text()) if RESULTS.exists() else {"about": {}}
+    results[name] = measured
+    results["about"][name] = about()
     RESULTS.write_text(json.dumps(results, indent=2) + "\n")
+    Console().print(name, measured)
 
 
 def about() -> dict[str, Any]:
