@@ -12,7 +12,7 @@ that is a result, not a failure.
 from typing import Any
 
 from airflow.sdk import Param, PartitionedAssetTimetable, TriggerRule, dag, task
-from airflow.sdk.exceptions import AirflowSkipException
+from airflow.sdk.exceptions import AirflowFailException, AirflowSkipException
 from evergreen.defaults import dag_defaults
 from evergreen.operators.train import TrainModelOperator
 
@@ -68,6 +68,8 @@ def train_dag(pipeline: Pipeline) -> None:
             from include import retraining
 
             retraining.give_up(request_id)
+            # The last task speaks for the run: without this a failed training would be a green run.
+            raise AirflowFailException(f"No model came of {request_id}: see the failed task before this one.")
 
         request_id = claim_request()
         trained = TrainModelOperator(

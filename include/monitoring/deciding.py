@@ -3,10 +3,11 @@
 import logging
 from collections.abc import Sequence
 from dataclasses import replace
+from datetime import date, timedelta
 
 from sqlalchemy.orm import Session
 
-from include.config import Pipeline
+from include.config import Pipeline, Training
 from include.errors import PublishError
 from include.ledger import (
     Decision,
@@ -65,15 +66,19 @@ def _situation(session: Session, pipeline: Pipeline, publication: Publication) -
         windows=tuple(_served(window) for window in measured if champion and window.version == champion.version),
         served_days=tuple(sorted({window.day for window in measured} & set(publication.days))),
         unfinished=tuple(unfinished),
-        published_rows=_rows_to_learn_from(partitions, pipeline.training.holdout_days),
+        published_rows=_rows_to_learn_from(partitions, pipeline.training),
         needed_rows=pipeline.training.min_rows,
     )
 
 
-def _rows_to_learn_from(partitions: Sequence[Partition], holdout_days: int) -> int:
-    """Return the published rows before the hold-out; the partitions come newest first."""
-    published = [partition.rows for partition in partitions if partition.status == "published"]
-    return sum(published[holdout_days:])
+def _rows_to_learn_from(partitions: Sequence[Partition], training: Training) -> int:
+    """Return the published rows of the window that a training today would learn from."""
+    published = {date.fromisoformat(row.day): row.rows for row in partitions if row.status == "published"}
+    if not published:
+        return 0
+    holdout_from = max(published) - timedelta(days=training.holdout_days - 1)
+    window_from = holdout_from - timedelta(days=training.window_days)
+    return sum(rows for day, rows in published.items() if window_from <= day < holdout_from)
 
 
 def _champion(release: Release | None, metric: str) -> Champion | None:

@@ -1,6 +1,7 @@
 """Each DAG's tasks and edges, written down: a change of shape is a change somebody meant."""
 
 import pytest
+from airflow.sdk.exceptions import AirflowFailException
 
 SHAPES = {
     "flight_delays__ingest": {
@@ -74,6 +75,20 @@ def test_who_listens_to_what(dagbag, dag_id, asset):
 
     assert type(timetable).__name__ == "PartitionedAssetTimetable"
     assert asset in repr(timetable.asset_condition)
+
+
+def test_a_training_that_failed_gives_its_request_up_and_fails_the_run(dagbag, monkeypatch):
+    from include import retraining
+
+    given_up = []
+    monkeypatch.setattr(retraining, "give_up", given_up.append)
+    give_up = dagbag.dags["flight_delays__train"].get_task("give_up")
+
+    with pytest.raises(AirflowFailException, match=r"No model came of flight_delays\.first\.model"):
+        give_up.python_callable("flight_delays.first.model")
+
+    assert given_up == ["flight_delays.first.model"]
+    assert give_up.trigger_rule == "one_failed"
 
 
 def test_a_night_is_ingested_at_the_tick_after_it(dagbag):
