@@ -1,9 +1,9 @@
 """
 ### Monitor
 
-Looks at days that were just published: joins what the endpoint predicted with what really happened, measures drift
-with Evidently and quality with the gate's own metrics, and lets the governor decide whether a new model is worth asking
-for. Days nobody asked predictions for are history and never ask for one.
+Looks at days that were just published: joins what the endpoint predicted with what really happened, measures drift and
+quality, keeps Evidently's pages of both, and lets the governor decide whether a new model is worth asking for. Days
+nobody asked predictions for are history and never ask for one.
 
 **On failure**: safe to clear; what was measured is overwritten with the same, a request is filed once.
 """

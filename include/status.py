@@ -93,7 +93,8 @@ def _days(days: Sequence[Partition], windows: Mapping[str, Window], *, has_links
 
 
 def _links(row: Partition, window: Window | None) -> str:
-    reports = {"validation": row.report, "drift": window.report if window else ""}
+    quality = window.measures.get("quality", {}).get("report", "") if window else ""
+    reports = {"validation": row.report, "drift": window.report if window else "", "quality": quality}
     return " ".join(f"[link=/evergreen/reports/{path}]{name}[/]" for name, path in reports.items() if path)
 
 

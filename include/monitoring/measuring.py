@@ -41,8 +41,12 @@ def _measure_window(  # noqa: PLR0913  one call, and each names another thing
     pipeline: Pipeline, settings: Settings, joined: pa.Table, day: str, version: int, model_uri: str | None
 ) -> Window:
     rows = joined.filter(pc.and_(pc.equal(joined["day"], day), pc.equal(joined["version"], version)))
-    labelled, quality, metrics = measure_quality(rows, pipeline.governor.metric)
-    page = settings.lake / pipeline.name / "reports" / "drift" / f"{day}-v{version}.html"
+    reports = settings.lake / pipeline.name / "reports"
+    page = reports / "drift" / f"{day}-v{version}.html"
+    quality_page = reports / "quality" / f"{day}-v{version}.html"
+    labelled, quality, metrics = measure_quality(rows, pipeline.governor.metric, quality_page)
+    if quality_page.exists():
+        metrics["report"] = str(quality_page.relative_to(settings.lake))
     drift = _measure_columns(pipeline, rows, model_uri, page)
     share = drift.pop("share")
     told = (pipeline.governor.metric, quality, share)

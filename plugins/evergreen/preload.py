@@ -15,6 +15,7 @@ import airflow.executors.local_executor
 import airflow.sdk.execution_time.supervisor
 import airflow.sdk.execution_time.task_runner
 import evidently.metrics
+import evidently.presets
 import pyspark.sql.connect.session
 import scipy.stats
 from airflow.dag_processing.dagbag import DagBag

@@ -77,6 +77,8 @@ def test_a_served_day_becomes_a_window_with_quality_drift_and_a_page(rides, cham
     assert window.measures["quality"]["log_loss"] > 0
     assert window.report == "rides/reports/drift/2020-01-02-v1.html"
     assert (settings.lake / window.report).exists()
+    assert window.measures["quality"]["report"] == "rides/reports/quality/2020-01-02-v1.html"
+    assert "ROC AUC" in (settings.lake / window.measures["quality"]["report"]).read_text()
     json.dumps(window.measures, allow_nan=False)
 
 
