@@ -23,7 +23,11 @@ KEPT_BESIDE = "before-"
 
 def run_demo(console: Console) -> int:
     """Run the demo from beginning to end and return the exit code: 0 only if the loop closed."""
-    signal.signal(signal.SIGTERM, signal.default_int_handler)  # `kill` tidies up as Ctrl-C does
+    for number in (
+        signal.SIGINT,
+        signal.SIGTERM,
+    ):  # `kill` tidies up as Ctrl-C does, also in the background of a script
+        signal.signal(number, signal.default_int_handler)
     began = time.monotonic()
     data = load_settings().data
     try:
