@@ -81,8 +81,8 @@ def test_the_spec_pins_snapshot_windows_and_what_the_request_asks_for(
 
     spec = read_spec(path)
     assert (spec.snapshot_id, spec.reason) == ("77", "no champion")
-    assert spec.train_days == ("2020-01-04", "2020-01-06")
-    assert spec.holdout_days == ("2020-01-07", "2020-01-20")
+    assert spec.train_days == ("2020-01-17", "2020-01-19")
+    assert spec.holdout_days == ("2020-01-20", "2020-01-20")
     assert (spec.training.epochs, spec.training.window_days) == (2, 3)
     assert spec.folder == settings.models / "rides" / "rides.first.one"
     assert plan(rides, request_id) == path
