@@ -8,7 +8,7 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
-from include.config import ROOT
+from include.settings import ROOT
 
 
 def measure() -> dict[str, Any]:

@@ -8,10 +8,11 @@ from contextlib import contextmanager
 
 from include import publication, validation
 from include.cleaning import job
-from include.config import load_pipeline, load_settings
+from include.config import load_pipeline
 from include.demo.flights import Deliveries
 from include.ingestion import files
 from include.monitoring import deciding, measuring, windows
+from include.settings import load_settings
 
 PIPELINE = "flight_delays"
 

@@ -9,9 +9,10 @@ from typing import Any
 from bench.night import PIPELINE, deliveries_of_their_own, ingest
 from include import gatekeeping
 from include.artefact import read_manifest
-from include.config import ROOT, load_pipeline
+from include.config import load_pipeline
 from include.ledger import Publication, open_ledger, releases, requests
 from include.partition import days_between
+from include.settings import ROOT
 from include.stack import Stack
 from include.training.plan import plan
 

@@ -9,10 +9,10 @@ from datetime import date, timedelta
 from typing import Any
 
 from bench.night import PIPELINE
-from include.config import ROOT
 from include.demo.airflow_api import FINISHED, Airflow, wait_until
 from include.demo.flights import Deliveries
 from include.ledger import nights, open_ledger
+from include.settings import ROOT
 from include.stack import Stack
 
 FIRST = date(2013, 11, 1)

@@ -15,8 +15,9 @@ from airflow.sdk.exceptions import AirflowSkipException
 from evergreen.defaults import dag_defaults
 
 from include.assets import assets_of
-from include.config import Pipeline, load_pipelines
+from include.config import load_pipelines
 from include.partition import days_between, run_key_of
+from include.pipeline import Pipeline
 
 
 def monitor_dag(pipeline: Pipeline) -> None:

@@ -12,7 +12,8 @@ from airflow.sdk import Param, dag, task
 from evergreen.defaults import dag_defaults
 
 from include.assets import assets_of
-from include.config import Pipeline, load_pipelines
+from include.config import load_pipelines
+from include.pipeline import Pipeline
 
 
 def rollback_dag(pipeline: Pipeline) -> None:

@@ -17,8 +17,9 @@ from evergreen.defaults import dag_defaults
 from evergreen.operators.train import TrainModelOperator
 
 from include.assets import assets_of
-from include.config import Pipeline, load_pipelines
+from include.config import load_pipelines
 from include.partition import run_key_of
+from include.pipeline import Pipeline
 
 
 def train_dag(pipeline: Pipeline) -> None:

@@ -10,9 +10,9 @@ import numpy as np
 import numpy.typing as npt
 import onnxruntime
 
-from include.config import Features
 from include.errors import ArtefactError
 from include.features import OUTPUT, model_inputs
+from include.pipeline import Features
 
 MODEL = "model.onnx"
 MANIFEST = "manifest.json"

@@ -9,7 +9,8 @@ from pyiceberg.catalog.sql import SqlCatalog
 from pyiceberg.exceptions import NamespaceAlreadyExistsError, NoSuchTableError, TableAlreadyExistsError
 from pyiceberg.table import Table
 
-from include.config import Pipeline, load_settings
+from include.pipeline import Pipeline
+from include.settings import load_settings
 
 NAMESPACE = "evergreen"
 PROPERTIES = {

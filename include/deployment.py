@@ -11,10 +11,10 @@ import numpy as np
 import pyarrow.parquet as pq
 
 from include.artefact import HOLDOUT, features_of, load_session, predict, read_manifest
-from include.config import Settings, load_settings
 from include.errors import ArtefactError, EndpointError, StaleReleaseError
 from include.ledger import Release, open_ledger, releases
 from include.serving.state import State, declare, read_state, withdraw
+from include.settings import Settings, load_settings
 
 log = logging.getLogger(__name__)
 

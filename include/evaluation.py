@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from include.config import Gate
+from include.pipeline import Gate
 
 Floats = npt.NDArray[np.floating[Any]]
 

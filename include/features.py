@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from include.config import Features
+from include.pipeline import Features
 
 OUTPUT = "probability"
 

@@ -12,10 +12,10 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from include import artefact, lake
-from include.config import Pipeline
 from include.errors import ArtefactError
 from include.evaluation import Verdict, gate
 from include.ledger import Release, open_ledger, releases, requests
+from include.pipeline import Pipeline
 from include.training.data import feature_columns
 from include.training.spec import model_folder
 

@@ -19,8 +19,10 @@ from pyiceberg.table import Table
 from pyiceberg.table.snapshots import Snapshot
 
 from include.catalog import open_table, table_for
-from include.config import Pipeline, load_pipeline, load_settings
+from include.config import load_pipeline
 from include.errors import NotEnoughDataError, PublishError
+from include.pipeline import Pipeline
+from include.settings import load_settings
 
 log = logging.getLogger(__name__)
 

@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import Any
 
 from include import lake
-from include.config import Pipeline
 from include.ledger import Publication, nights, open_ledger
+from include.pipeline import Pipeline
 
 log = logging.getLogger(__name__)
 

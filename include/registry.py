@@ -15,8 +15,8 @@ from mlflow.entities.model_registry import ModelVersion  # noqa: TID253
 from mlflow.exceptions import MlflowException  # noqa: TID253
 
 from include import artefact
-from include.config import load_settings
 from include.ledger import Release, open_ledger, releases
+from include.settings import load_settings
 
 log = logging.getLogger(__name__)
 

@@ -3,8 +3,8 @@
 from collections.abc import Mapping
 from typing import Any
 
-from include.config import Pipeline
 from include.ledger import open_ledger, requests
+from include.pipeline import Pipeline
 
 
 def claim(pipeline: Pipeline, request_id: str | None, run_key: str, form: Mapping[str, Any]) -> str | None:

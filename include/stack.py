@@ -19,9 +19,9 @@ import psutil
 import yaml
 from rich.console import Console
 
-from include.config import ROOT, Settings, load_settings
 from include.errors import StackError
 from include.process import die_with_parent
+from include.settings import ROOT, Settings, load_settings
 
 BIN = Path(sys.executable).parent
 SUPERVISOR = ROOT / "config" / "supervisord.conf"

@@ -10,8 +10,9 @@ from rich.panel import Panel
 from rich.table import Table
 from sqlalchemy.orm import Session
 
-from include.config import Pipeline, load_pipelines
+from include.config import load_pipelines
 from include.ledger import Partition, Release, Window, nights, open_ledger, releases, requests
+from include.pipeline import Pipeline
 
 NEWEST = 7
 

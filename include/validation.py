@@ -21,8 +21,9 @@ from great_expectations.render.renderer.page_renderer import ValidationResultsPa
 from great_expectations.render.view.view import DefaultJinjaPageView  # noqa: E402
 
 from include.atomic import write_text  # noqa: E402
-from include.config import Pipeline, load_settings  # noqa: E402
 from include.errors import ConfigError  # noqa: E402
+from include.pipeline import Pipeline  # noqa: E402
+from include.settings import load_settings  # noqa: E402
 
 log = logging.getLogger(__name__)
 

@@ -17,7 +17,9 @@ import pytest
 from onnx import TensorProto, helper
 
 from include import artefact
-from include.config import Features, Pipeline, Settings, load_pipeline, load_settings
+from include.config import load_pipeline
+from include.pipeline import Features, Pipeline
+from include.settings import Settings, load_settings
 
 ROOT = Path(__file__).resolve().parents[1]
 HOME = Path(tempfile.mkdtemp(prefix="evergreen-airflow-"))

@@ -20,9 +20,11 @@ from pyspark.sql import types as T  # noqa: N812
 from include.atomic import write_text
 from include.cleaning import rules
 from include.cleaning.session import spark_session
-from include.config import Deduplicate, Pipeline, load_pipeline, load_settings
+from include.config import load_pipeline
 from include.errors import BadDeliveryError
 from include.ingestion.files import MALFORMED, SOURCE_DAY, SOURCE_FILE, SOURCE_ROW, read_delivery
+from include.pipeline import Deduplicate, Pipeline
+from include.settings import load_settings
 
 log = logging.getLogger(__name__)
 

@@ -9,8 +9,8 @@ from collections.abc import Mapping
 from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as F  # noqa: N812
 
-from include.config import Deduplicate, Join, Pipeline
 from include.ingestion.files import MALFORMED, SOURCE_DAY, SOURCE_FILE, SOURCE_ROW
+from include.pipeline import Deduplicate, Join, Pipeline
 
 DELIVERED, BROKEN = "_delivered", "_broken"
 

@@ -9,7 +9,7 @@ from urllib.parse import urlsplit
 
 from pyspark.sql import SparkSession
 
-from include.config import load_settings
+from include.settings import load_settings
 
 log = logging.getLogger(__name__)
 

@@ -11,11 +11,11 @@ from typing import Any
 from rich.console import Console
 
 from include.atomic import write_text
-from include.config import load_settings
 from include.demo.memory import PeakMemory
 from include.demo.story import Story
 from include.demo.summary import broken_promises, summarise, summary_table
 from include.errors import StackError
+from include.settings import load_settings
 from include.stack import Stack, running
 
 KEPT_BESIDE = "before-"

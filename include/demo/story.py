@@ -10,13 +10,15 @@ import pyarrow.compute as pc
 from rich.console import Console
 
 from include.cleaning import job
-from include.config import Pipeline, Settings, load_pipeline, load_settings
+from include.config import load_pipeline
 from include.demo.airflow_api import Airflow, wait_until
 from include.demo.flights import Damage, Deliveries, ruin, soil
 from include.demo.traffic import Traffic
 from include.errors import StackError
 from include.ledger import Release, nights, open_ledger, releases, requests
 from include.partition import days_between
+from include.pipeline import Pipeline
+from include.settings import Settings, load_settings
 from include.stack import Stack
 
 PIPELINE = "flight_delays"

@@ -13,8 +13,9 @@ import pyarrow.parquet as pq
 from pyarrow import csv
 
 from include.atomic import replacing, write_text
-from include.config import Files, Pipeline, load_settings
 from include.errors import BadDeliveryError, DeliveryMissingError
+from include.pipeline import Files, Pipeline
+from include.settings import load_settings
 
 log = logging.getLogger(__name__)
 

@@ -9,8 +9,8 @@ from typing import Any
 from sqlalchemy import Engine, create_engine, event
 from sqlalchemy.orm import Session
 
-from include.config import load_settings
 from include.ledger.tables import Base
+from include.settings import load_settings
 
 
 @contextmanager

@@ -7,7 +7,6 @@ from datetime import date, timedelta
 
 from sqlalchemy.orm import Session
 
-from include.config import Pipeline, Training
 from include.errors import PublishError
 from include.ledger import (
     Decision,
@@ -23,6 +22,7 @@ from include.ledger import (
 )
 from include.monitoring import governor
 from include.monitoring.governor import Champion, Judgement, Served, Situation
+from include.pipeline import Pipeline, Training
 
 log = logging.getLogger(__name__)
 

@@ -10,8 +10,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from include import atomic
-from include.config import Features, Monitoring
 from include.monitoring.noise import PREDICTION
+from include.pipeline import Features, Monitoring
 
 if TYPE_CHECKING:
     import pandas as pd

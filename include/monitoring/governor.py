@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from datetime import date
 from typing import Any, Literal
 
-from include.config import Governor
+from include.pipeline import Governor
 
 Alarm = Literal["quality", "drift", "calm", "unknown"]
 

@@ -9,12 +9,13 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from include.artefact import REFERENCE, features_of, read_manifest
-from include.config import Features, Pipeline, Settings, load_settings
 from include.errors import ArtefactError
 from include.ledger import Window, nights, open_ledger, releases
 from include.monitoring.drift import as_measures, drifted_share, measure_drift
 from include.monitoring.noise import noise_of
 from include.monitoring.quality import measure_quality
+from include.pipeline import Features, Pipeline
+from include.settings import Settings, load_settings
 
 log = logging.getLogger(__name__)
 

@@ -12,7 +12,7 @@ from scipy.spatial.distance import jensenshannon
 from scipy.stats import wasserstein_distance
 
 from include import artefact, atomic, lake
-from include.config import Features, Pipeline
+from include.pipeline import Features, Pipeline
 
 PREDICTION = "prediction"
 

@@ -9,10 +9,11 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from include import atomic, lake
-from include.config import Pipeline, load_settings
 from include.errors import PublishError
 from include.ledger import Publication, open_ledger
 from include.partition import run_key_of
+from include.pipeline import Pipeline
+from include.settings import load_settings
 
 log = logging.getLogger(__name__)
 

@@ -14,12 +14,12 @@ from fastapi import FastAPI, Request, Response
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 
 from include.artefact import predict
-from include.config import Settings, load_settings
 from include.errors import BadRequestError
 from include.serving.capture import Capture, Captured
 from include.serving.instances import read_instances
 from include.serving.metrics import Metrics
 from include.serving.model import Models, Served
+from include.settings import Settings, load_settings
 
 log = logging.getLogger(__name__)
 

@@ -13,7 +13,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from include import atomic
-from include.config import Features
+from include.pipeline import Features
 from include.serving.metrics import Metrics
 
 log = logging.getLogger(__name__)

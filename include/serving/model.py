@@ -7,9 +7,11 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from include.artefact import features_of, load_session, predict, read_manifest
-from include.config import Features, Settings, load_pipeline
+from include.config import load_pipeline
+from include.pipeline import Features
 from include.serving.metrics import Metrics
 from include.serving.state import State, read_state, state_path
+from include.settings import Settings
 
 if TYPE_CHECKING:
     from onnxruntime import InferenceSession

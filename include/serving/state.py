@@ -6,8 +6,8 @@ from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 
 from include import atomic
-from include.config import Settings
 from include.errors import StaleReleaseError
+from include.settings import Settings
 
 
 @dataclass(frozen=True)

@@ -9,8 +9,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from include import lake
-from include.config import Features
 from include.errors import ConfigError, NotEnoughDataError
+from include.pipeline import Features
 from include.training.spec import Spec
 
 

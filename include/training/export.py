@@ -16,9 +16,9 @@ from sklearn.compose import ColumnTransformer
 from torch import nn
 
 from include import artefact
-from include.config import Features
 from include.errors import ArtefactError
 from include.features import OUTPUT
+from include.pipeline import Features
 from include.training.models import Probability
 
 log = logging.getLogger(__name__)

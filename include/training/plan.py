@@ -8,9 +8,9 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from include import atomic, lake
-from include.config import Pipeline, Training
 from include.errors import ConfigError, NotEnoughDataError
 from include.ledger import Request, nights, open_ledger
+from include.pipeline import Pipeline, Training
 from include.training.spec import Spec, model_folder
 
 log = logging.getLogger(__name__)

@@ -11,7 +11,7 @@ from sklearn.impute import SimpleImputer
 from sklearn.pipeline import Pipeline as Steps
 from sklearn.preprocessing import OrdinalEncoder, StandardScaler
 
-from include.config import Features
+from include.pipeline import Features
 
 
 def fit_preprocessor(columns: Mapping[str, npt.NDArray[Any]], features: Features) -> ColumnTransformer:

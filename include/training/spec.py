@@ -4,9 +4,10 @@ from pathlib import Path
 
 from pydantic import BaseModel, ConfigDict
 
-from include.config import Settings, Training, load_settings
 from include.errors import ConfigError
 from include.partition import run_key_of
+from include.pipeline import Training
+from include.settings import Settings, load_settings
 
 
 class Spec(BaseModel):

@@ -10,9 +10,9 @@ import numpy.typing as npt
 import torch
 from torch import Tensor, nn
 
-from include.config import Training
 from include.errors import TrainingFailedError
 from include.evaluation import quality
+from include.pipeline import Training
 
 log = logging.getLogger(__name__)
 

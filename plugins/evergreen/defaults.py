@@ -7,7 +7,7 @@ from airflow.sdk.definitions.retry_policy import ExceptionRetryPolicy, RetryActi
 from airflow.sdk.exceptions import TaskDeferralTimeout
 
 from evergreen.alerts import AlertNotifier
-from include.config import Pipeline
+from include.pipeline import Pipeline
 
 
 def task_defaults(owner: str) -> dict[str, Any]:

@@ -27,7 +27,7 @@ import include.monitoring.measuring
 import include.monitoring.windows
 import include.publication
 import include.validation
-from include.config import ROOT
+from include.settings import ROOT
 
 integrate_macros_plugins()  # what every task does first: loads all plugins
 DagBag(dag_folder=str(ROOT / "dags"))

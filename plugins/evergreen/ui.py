@@ -6,7 +6,7 @@ from airflow.api_fastapi.core_api.security import GetUserDep
 from fastapi import FastAPI, HTTPException
 from fastapi.responses import FileResponse, HTMLResponse
 
-from include.config import load_settings
+from include.settings import load_settings
 
 app = FastAPI(title="Evergreen")
 

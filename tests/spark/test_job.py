@@ -11,9 +11,10 @@ import pyarrow.parquet as pq
 import pytest
 
 from include.cleaning import job, session
-from include.config import ROOT, load_pipeline
+from include.config import load_pipeline
 from include.errors import BadDeliveryError
 from include.ingestion.files import delivery_of, land
+from include.settings import ROOT
 
 MONDAY, TUESDAY = "2013-07-08", "2013-07-09"
 YAML = """

@@ -6,7 +6,8 @@ import pytest
 from pyspark.sql import functions as F  # noqa: N812
 
 from include.cleaning import rules
-from include.config import Deduplicate, Join, load_pipeline
+from include.config import load_pipeline
+from include.pipeline import Deduplicate, Join
 
 
 def outcomes(rows) -> list[str | None]:

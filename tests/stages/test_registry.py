@@ -9,8 +9,8 @@ from mlflow import MlflowClient
 from mlflow.exceptions import MlflowException
 
 from include import artefact, registry
-from include.config import Settings
 from include.ledger import Release, open_ledger, releases
+from include.settings import Settings
 
 MANIFEST = {
     "pipeline": "rides",

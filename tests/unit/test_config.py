@@ -5,8 +5,9 @@ from pathlib import Path
 import pytest
 import yaml
 
-from include.config import ROOT, load_pipeline, load_pipelines, load_settings, pipeline_schema
+from include.config import load_pipeline, load_pipelines, pipeline_schema
 from include.errors import ConfigError
+from include.settings import ROOT, load_settings
 
 SHIPPED = (ROOT / "config" / "pipelines" / "flight_delays.yaml").read_text()
 

@@ -4,8 +4,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from sklearn.metrics import brier_score_loss, log_loss, roc_auc_score
 
-from include.config import Gate
 from include.evaluation import gate, metrics, paired_interval
+from include.pipeline import Gate
 
 POLICY = Gate()
 SEEDS = st.integers(0, 2**31)

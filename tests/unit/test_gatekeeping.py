@@ -9,9 +9,9 @@ import pytest
 from sqlalchemy import select
 
 from include import artefact, gatekeeping
-from include.config import Features, Pipeline
 from include.errors import ArtefactError
 from include.ledger import Release, Request, open_ledger, releases, requests
+from include.pipeline import Features, Pipeline
 
 FEATURES = Features(numeric=["distance"], categorical=["carrier"])
 

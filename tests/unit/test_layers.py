@@ -52,4 +52,4 @@ def test_settings_come_from_one_place():
 
     # The stack makes the environment of the services it starts, out of its own.
     assert readers == {"include/stack.py"}
-    assert "env = os.environ" in (ROOT / "include" / "config.py").read_text(), "the pattern above must still be right"
+    assert "env = os.environ" in (ROOT / "include" / "settings.py").read_text(), "the pattern above must still be right"

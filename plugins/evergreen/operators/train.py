@@ -9,9 +9,10 @@ from typing import Any
 
 from airflow.sdk import BaseOperator
 
-from include.config import ROOT, load_pipeline
+from include.config import load_pipeline
 from include.errors import BadTrainingInputError, TrainingFailedError
 from include.process import die_with_parent
+from include.settings import ROOT
 
 BAD_INPUT = 65  # what include.training ends with where another try would end the same
 

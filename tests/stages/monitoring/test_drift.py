@@ -2,10 +2,10 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from include.config import Features, Monitoring
 from include.monitoring import drift
 from include.monitoring.drift import Column, drifted_share, measure_drift
 from include.monitoring.noise import category_distance, furthest_days, number_distance
+from include.pipeline import Features, Monitoring
 
 FEATURES = Features(numeric=["distance", "speed"], categorical=["carrier"])
 POLICY = Monitoring(sample_rows=400)

@@ -9,7 +9,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pytest
 
-from include.config import Features, Training
+from include.pipeline import Features, Training
 from include.training.spec import Spec
 
 FEATURES = Features(numeric=["distance", "humidity", "never_there"], categorical=["carrier", "dest"])

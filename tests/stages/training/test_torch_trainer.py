@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 import torch
 
-from include.config import Features, Training
 from include.errors import TrainingFailedError
+from include.pipeline import Features, Training
 from include.training.models import TabularNet
 from include.training.torch_trainer import Curves, Trainer, make_deterministic
 

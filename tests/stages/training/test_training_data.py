@@ -5,8 +5,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pytest
 
-from include.config import Features
 from include.errors import ConfigError, NotEnoughDataError
+from include.pipeline import Features
 from include.training.data import feature_columns, load_windows, split
 from include.training.spec import Spec
 

@@ -10,8 +10,8 @@ import pytest
 import torch
 
 from include import artefact
-from include.config import Features, Training
 from include.errors import ArtefactError
+from include.pipeline import Features, Training
 from include.training import export
 from include.training.data import Window, split
 from include.training.models import TabularNet

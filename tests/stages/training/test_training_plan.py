@@ -6,9 +6,10 @@ from pathlib import Path
 import pyarrow as pa
 import pytest
 
-from include.config import Features, Pipeline, Settings, Training
 from include.errors import ConfigError, NotEnoughDataError
 from include.ledger import nights, open_ledger, requests
+from include.pipeline import Features, Pipeline, Training
+from include.settings import Settings
 from include.training.plan import plan, windows
 from include.training.spec import read_spec
 

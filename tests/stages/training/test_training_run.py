@@ -9,7 +9,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from include import artefact
-from include.config import Settings
+from include.settings import Settings
 from include.training import __main__ as entry
 from include.training.export import export
 from include.training.run import Stopwatch, is_finished, train

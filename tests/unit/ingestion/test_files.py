@@ -6,10 +6,11 @@ from pathlib import Path
 import pyarrow.parquet as pq
 import pytest
 
-from include.config import Pipeline, load_pipeline
+from include.config import load_pipeline
 from include.errors import BadDeliveryError, DeliveryMissingError
 from include.ingestion.files import delivery_of, is_delivered, land, read_delivery
 from include.partition import days_between
+from include.pipeline import Pipeline
 
 DAY = "2013-07-08"
 

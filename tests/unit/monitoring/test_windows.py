@@ -6,10 +6,10 @@ import pyarrow.parquet as pq
 import pytest
 
 from include import lake
-from include.config import Features
 from include.errors import PublishError
 from include.ledger import Publication, nights, open_ledger
 from include.monitoring import windows
+from include.pipeline import Features
 from include.serving.capture import capture_schema
 
 FEATURES = Features(numeric=["distance"], categorical=["carrier"])

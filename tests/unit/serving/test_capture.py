@@ -3,7 +3,7 @@ from datetime import UTC, datetime
 import pyarrow.parquet as pq
 import pytest
 
-from include.config import Features
+from include.pipeline import Features
 from include.serving import capture as capturing
 from include.serving.capture import Capture, Captured, capture_schema
 from include.serving.metrics import Metrics

@@ -4,8 +4,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from include.config import Features
 from include.errors import BadRequestError
+from include.pipeline import Features
 from include.serving.instances import MAX_ROWS, read_instances
 
 FEATURES = Features(numeric=["distance"], categorical=["carrier"])

@@ -1,0 +1,204 @@
+"""This file says what a pipeline is: the frozen, strict types behind `config/pipelines/*.yaml`."""
+
+from datetime import UTC, date, datetime, time, timedelta
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+ColumnType = Literal["string", "bigint", "double", "boolean", "date", "timestamp"]
+Share = Annotated[float, Field(ge=0, le=1)]
+Days = Annotated[int, Field(ge=1)]
+
+
+class Strict(BaseModel):
+    """Refuse unknown keys and later changes."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
+
+
+class Schedule(Strict):
+    """When `ingest` runs by itself: one cron tick is one partition."""
+
+    cron: str = Field("0 5 * * *", description="Cron expression, in UTC.")
+    start: date = Field(description="The first partition that is ingested by itself.")
+    end: date | None = Field(None, description="The last one; none means for ever.")
+    wait_hours: float = Field(12, gt=0, description="Hours a night waits for its delivery before it fails.")
+
+    @property
+    def first_run(self) -> datetime:
+        """Return the earliest moment of a scheduled run: a day is ingested at the cron tick after it is over."""
+        return datetime.combine(self.start + timedelta(days=1), time.min, UTC)
+
+    @property
+    def last_run(self) -> datetime | None:
+        """Return the latest moment of a scheduled run, if the schedule ends."""
+        return datetime.combine(self.end + timedelta(days=1), time.max, UTC) if self.end else None
+
+
+class Files(Strict):
+    """Deliveries that are files, one per partition."""
+
+    path: str = Field(description="Where a delivery lies; `{date}` becomes YYYY-MM-DD; relative to the data folder.")
+
+    @model_validator(mode="after")
+    def _has_date(self) -> "Files":
+        if "{date}" not in self.path:
+            raise ValueError(f"'{self.path}' has no '{{date}}' in it, so every day would read the same file")
+        return self
+
+
+class Source(Strict):
+    """Where a pipeline's data come from."""
+
+    events: Files = Field(description="What is known when a prediction is asked for.")
+    labels: Files = Field(description="What really happened, matched to the events by the key.")
+    references: dict[str, str] = Field(default_factory=dict, description="Slow tables, by name: path of a CSV.")
+
+
+class Join(Strict):
+    """Columns looked up in a reference table; a row without a match keeps nulls."""
+
+    reference: str = Field(description="Name of a table in `source.references`.")
+    on: dict[str, str] = Field(description="This table's column: the reference's column.")
+    take: dict[str, str] = Field(description="New column: Spark SQL over the reference's columns.")
+
+
+class Deduplicate(Strict):
+    """Which of several rows with the same key stays."""
+
+    by: list[str]
+    order: list[str] = Field(description="Spark SQL orderings; the first row in this order stays.")
+
+
+class Cleaning(Strict):
+    """Rules that turn deliveries into the clean table, applied in the order of these keys."""
+
+    columns: dict[str, ColumnType] = Field(description="Columns of the events delivery and their types.")
+    labels: dict[str, ColumnType] = Field(description="Columns of the labels delivery and their types.")
+    deduplicate: Deduplicate
+    joins: list[Join] = Field(default_factory=list)
+    derive: dict[str, str] = Field(default_factory=dict, description="New column: Spark SQL expression, in order.")
+    fill: dict[str, str | float | int | bool] = Field(default_factory=dict, description="Value for missing ones.")
+    rules: dict[str, str] = Field(
+        default_factory=dict, description="Rule: Spark SQL that holds for a good row; other rows are quarantined."
+    )
+    drop: list[str] = Field(default_factory=list, description="Columns not kept in the clean table.")
+
+
+class Features(Strict):
+    """The raw columns the model takes, by kind."""
+
+    numeric: list[str] = Field(default_factory=list)
+    categorical: list[str] = Field(default_factory=list)
+
+    @property
+    def names(self) -> list[str]:
+        """Return all feature columns in the model's order."""
+        return [*self.numeric, *self.categorical]
+
+
+class Training(Strict):
+    """What is learned, on which window, and how."""
+
+    target: str = Field(description="Column of the clean table to predict; rows where it is null are not used.")
+    features: Features
+    window_days: Days = Field(56, description="Days of training data before the hold-out.")
+    holdout_days: Days = Field(14, description="Newest labelled days, kept out of training; they decide at the gate.")
+    min_rows: int = Field(1000, ge=1, description="Fewest labelled rows for a training.")
+    epochs: int = Field(6, ge=1)
+    batch_size: int = Field(1024, ge=1)
+    learning_rate: float = Field(0.002, gt=0)
+    weight_decay: float = Field(1e-4, ge=0)
+    hidden: list[int] = Field(default_factory=lambda: [64, 64])
+    embedding_dim: int = Field(8, ge=1)
+    dropout: Share = 0.1
+    seed: int = 7
+
+
+class Gate(Strict):
+    """How a challenger must compare with the champion on the same held-out rows."""
+
+    metric: Literal["auc", "log_loss"] = "auc"
+    min_gain: float = Field(0.0, description="The challenger's mean gain must exceed this.")
+    margin: float = Field(0.01, ge=0, description="The gain's interval may not lie below minus this.")
+    confidence: Share = 0.9
+    resamples: int = Field(500, ge=100, description="Day-block bootstrap resamples.")
+
+
+class Monitoring(Strict):
+    """What is measured on each served window."""
+
+    sample_rows: int = Field(5000, ge=100, description="Rows compared with as many of the training window.")
+    noise_factor: float = Field(
+        1.25,
+        ge=1,
+        description="A column has drifted when it is this many times further from the training window than "
+        "the furthest single day of that window was.",
+    )
+
+
+class Governor(Strict):
+    """When falling quality or drift becomes a retrain request."""
+
+    metric: Literal["auc", "log_loss"] = Field("log_loss", description="Quality that is watched, window by window.")
+    max_quality_drop: float = Field(
+        0.1, ge=0, description="A window this much worse than the champion's hold-out alarms."
+    )
+    max_drifted_share: Share = Field(0.1, description="Where labels are missing: share of drifted columns that alarms.")
+    windows: int = Field(5, ge=1, description="Newest windows that are looked at (n).")
+    alarming: int = Field(3, ge=1, description="Windows among them that must be alarming, the newest included (k).")
+    min_rows: int = Field(300, ge=1, description="A window with fewer rows says nothing.")
+    cooldown_days: int = Field(7, ge=0, description="Days between a champion's newest data and the next request.")
+
+    @model_validator(mode="after")
+    def _k_of_n(self) -> "Governor":
+        if self.alarming > self.windows:
+            raise ValueError(f"'alarming' is {self.alarming}, more than the {self.windows} 'windows' looked at")
+        return self
+
+
+class Pipeline(Strict):
+    """One model to be kept fresh: the whole of `config/pipelines/<name>.yaml`."""
+
+    name: str = Field(pattern=r"^[a-z][a-z0-9_]{1,60}$", description="The file's name; not written in the YAML.")
+    description: str
+    owner: str
+    schedule: Schedule
+    source: Source
+    key: str = Field(description="Column that names an event once and for all; labels are matched by it.")
+    date: str = Field(description="Column of type date that says which partition an event belongs to.")
+    cleaning: Cleaning
+    expectations: list[dict[str, dict[str, Any]]] = Field(
+        description="Great Expectations by their snake_case name with their arguments, for each partition."
+    )
+    training: Training
+    gate: Gate = Field(default_factory=Gate)
+    monitoring: Monitoring = Field(default_factory=Monitoring)
+    governor: Governor = Field(default_factory=Governor)
+
+    @model_validator(mode="after")
+    def _names_agree(self) -> "Pipeline":
+        columns = self.cleaning.columns
+        for role, column in (("key", self.key), ("date", self.date)):
+            if column not in columns:
+                raise ValueError(
+                    f"'{role}' names '{column}', which 'cleaning.columns' does not have: {sorted(columns)}"
+                )
+        if self.key not in self.cleaning.labels:
+            raise ValueError(f"'cleaning.labels' lacks the key '{self.key}': labels could not be matched")
+        missing = {join.reference for join in self.cleaning.joins} - set(self.source.references)
+        if missing:
+            raise ValueError(f"'cleaning.joins' uses {sorted(missing)}, not in 'source.references'")
+        unknown = {self.training.target, *self.training.features.names} - self.clean_columns
+        if unknown:
+            raise ValueError(
+                f"'training' uses {sorted(unknown)}, not columns of the clean table: {sorted(self.clean_columns)}"
+            )
+        return self
+
+    @property
+    def clean_columns(self) -> set[str]:
+        """Return the names of the clean table's columns."""
+        cleaning = self.cleaning
+        taken = {column for join in cleaning.joins for column in join.take}
+        return {*cleaning.columns, *cleaning.labels, *taken, *cleaning.derive} - set(cleaning.drop)

@@ -1,0 +1,52 @@
+"""This file says where this installation keeps its data and finds its services: all from the environment."""
+
+import os
+from pathlib import Path
+
+from pydantic import BaseModel, ConfigDict
+
+ROOT = Path(__file__).resolve().parent.parent
+
+
+class Settings(BaseModel):
+    """Where this installation keeps its data and finds its services; all from the environment."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
+
+    data: Path
+    pipelines: Path
+    ledger_url: str
+    tracking_url: str
+    endpoint_url: str
+    spark_remote: str | None
+
+    @property
+    def lake(self) -> Path:
+        """Return the folder of raw deliveries, tables, quarantine, predictions and reports."""
+        return self.data / "lake"
+
+    @property
+    def models(self) -> Path:
+        """Return the folder of model artefacts."""
+        return self.data / "models"
+
+    @property
+    def serving(self) -> Path:
+        """Return the folder of the endpoint's declared state, one JSON per pipeline."""
+        return self.data / "serving"
+
+
+def load_settings() -> Settings:
+    """Read the settings from environment variables, with defaults for a laptop."""
+    env = os.environ
+    data = Path(env.get("EVERGREEN_DATA", ROOT / "data")).resolve()
+    return Settings(
+        data=data,
+        pipelines=Path(env.get("EVERGREEN_PIPELINES", ROOT / "config" / "pipelines")).resolve(),
+        ledger_url=env.get("EVERGREEN_LEDGER_URL", f"sqlite:///{data / 'ledger.db'}"),
+        tracking_url=env.get("MLFLOW_TRACKING_URI", f"sqlite:///{data / 'mlflow.db'}"),
+        endpoint_url=env.get(
+            "EVERGREEN_ENDPOINT_URL", f"http://127.0.0.1:{env.get('EVERGREEN_ENDPOINT_PORT', '8090')}"
+        ),
+        spark_remote=env.get("SPARK_REMOTE"),
+    )
