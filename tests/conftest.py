@@ -1,11 +1,14 @@
 """A tiny installation in a temporary folder, and an empty Airflow: its settings come before anything imports it."""
 
 import json
+import logging
 import os
 import shutil
+import socket
 import sys
 import tempfile
 from collections.abc import Callable, Iterator
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -56,7 +59,28 @@ FEATURES = Features(numeric=["distance"], categorical=["carrier"])
 def _airflow_home() -> Iterator[None]:
     """Remove Airflow's home in the end."""
     yield
+    logging.getLogger("py4j").setLevel(logging.WARNING)  # it still logs when pytest has closed its streams
     shutil.rmtree(HOME, ignore_errors=True)
+
+
+@pytest.fixture(scope="session")
+def rides_yaml() -> str:
+    """The YAML of a small pipeline, `rides`."""
+    return PIPELINE
+
+
+@pytest.fixture(scope="session")
+def free_ports() -> Callable[[int], list[int]]:
+    """Return a function that finds ports nobody listens at."""
+
+    def find(number: int) -> list[int]:
+        with ExitStack() as stack:
+            sockets = [stack.enter_context(socket.socket()) for _ in range(number)]
+            for each in sockets:
+                each.bind(("127.0.0.1", 0))
+            return [each.getsockname()[1] for each in sockets]
+
+    return find
 
 
 @pytest.fixture

@@ -2,7 +2,6 @@
 
 import json
 import os
-import socket
 import subprocess
 import sys
 from pathlib import Path
@@ -14,18 +13,8 @@ ROOT = Path(__file__).resolve().parents[2]
 SERVICES = ("AIRFLOW", "ENDPOINT", "MLFLOW", "SPARK")
 
 
-def free_ports(number: int) -> list[int]:
-    sockets = [socket.socket() for _ in range(number)]
-    for each in sockets:
-        each.bind(("127.0.0.1", 0))
-    ports = [each.getsockname()[1] for each in sockets]
-    for each in sockets:
-        each.close()
-    return ports
-
-
 @pytest.fixture(scope="module")
-def told(tmp_path_factory):
+def told(tmp_path_factory, free_ports):
     """Run the demo once and return (exit code, its output, its summary, the data folder)."""
     data = tmp_path_factory.mktemp("demo")
     ports = {

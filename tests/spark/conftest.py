@@ -1,4 +1,3 @@
-import logging
 from collections.abc import Callable, Iterator
 
 import pytest
@@ -22,7 +21,6 @@ def spark() -> Iterator[SparkSession]:
     with pytest.MonkeyPatch.context() as patch:
         patch.delenv("SPARK_REMOTE", raising=False)
         patch.setattr(session, "OPTIONS", {**session.OPTIONS, **QUICK})
-        logging.getLogger("py4j").setLevel(logging.WARNING)  # it still logs when pytest has closed its streams
         started = session.local_session()
         yield started
         started.stop()
