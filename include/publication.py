@@ -14,11 +14,18 @@ log = logging.getLogger(__name__)
 
 
 def publish(pipeline: Pipeline, staged_uri: str, verdict: Mapping[str, Any], run_key: str) -> str | None:
-    """Publish what passed, record what was refused, and return the publication's id; None if nothing passed."""
+    """Publish what passed, record what was refused, and return the publication's id; None if nothing passed.
+
+    A publication that is entered already stays as it is: days that were delivered again since are not taken back.
+    """
     staged = json.loads(Path(staged_uri).read_text())
     passed: list[str] = verdict["passed"]
-    snapshot_id, rows = lake.publish(pipeline, staged_uri, passed) if passed else ("", 0)
     publication_id = f"{pipeline.name}.{Path(staged['folder']).name}"
+    with open_ledger() as session:
+        if session.get(Publication, publication_id):
+            log.info("%s was published before", publication_id)
+            return publication_id
+    snapshot_id, rows = lake.publish(pipeline, staged_uri, passed) if passed else ("", 0)
     with open_ledger() as session:
         published = set(nights.published_days(session, pipeline.name))
         for day, facts in staged["days"].items():

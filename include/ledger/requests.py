@@ -4,10 +4,10 @@ from collections.abc import Sequence
 from datetime import timedelta
 from typing import Any
 
-from sqlalchemy import select, update
+from sqlalchemy import or_, select, update
 from sqlalchemy.orm import Session
 
-from include.ledger.tables import Request, now
+from include.ledger.tables import Release, Request, now
 
 
 def file_request(
@@ -71,3 +71,10 @@ def unfinished_requests(session: Session, pipeline: str) -> Sequence[Request]:
     """Return requests that are open or being worked on."""
     query = select(Request).where(Request.pipeline == pipeline, Request.status.in_(["open", "claimed"]))
     return session.scalars(query.order_by(Request.at)).all()
+
+
+def fruitless_requests(session: Session, pipeline: str) -> Sequence[Request]:
+    """Return requests whose training failed, or whose model was refused by the gate or could not be served."""
+    came_to_nothing = or_(Request.status == "failed", Release.status.in_(["rejected", "failed"]))
+    query = select(Request).outerjoin(Release, Release.request_id == Request.id)
+    return session.scalars(query.where(Request.pipeline == pipeline, came_to_nothing).order_by(Request.at)).all()

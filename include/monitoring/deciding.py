@@ -61,6 +61,7 @@ def _situation(session: Session, pipeline: Pipeline, publication: Publication) -
     partitions = nights.partitions_of(session, pipeline.name)
     unfinished = [request.id for request in requests.unfinished_requests(session, pipeline.name)]
     unfinished += [release.id for release in releases.releases_of(session, pipeline.name, *_ON_THEIR_WAY)]
+    fruitless = requests.fruitless_requests(session, pipeline.name)
     return Situation(
         champion=_champion(champion, pipeline.governor.metric),
         windows=tuple(_served(window) for window in measured if champion and window.version == champion.version),
@@ -68,6 +69,7 @@ def _situation(session: Session, pipeline: Pipeline, publication: Publication) -
         unfinished=tuple(unfinished),
         published_rows=_rows_to_learn_from(partitions, pipeline.training),
         needed_rows=pipeline.training.min_rows,
+        last_tried=max((row.detail.get("newest_day", "") for row in fruitless), default=""),
     )
 
 

@@ -41,6 +41,7 @@ class Situation:
     unfinished: tuple[str, ...]  # requests and releases that are still on their way
     published_rows: int
     needed_rows: int  # for a training
+    last_tried: str = ""  # newest day that a challenger which came to nothing was asked for
 
 
 @dataclass(frozen=True)
@@ -67,11 +68,13 @@ def decide(situation: Situation, policy: Governor) -> Judgement:
             f"Version {champion.version} has not served a day yet: what was served here was another version."
         )
     newest = situation.windows[-1]
-    age = (date.fromisoformat(newest.day) - date.fromisoformat(champion.judged_until)).days
+    seen = max(champion.judged_until, situation.last_tried)
+    age = (date.fromisoformat(newest.day) - date.fromisoformat(seen)).days
     if age < policy.cooldown_days:
+        who = f"version {champion.version}" if seen == champion.judged_until else "a challenger that came to nothing"
         return _nothing(
-            f"Cooldown: version {champion.version} has seen data until {champion.judged_until}, {age} days before "
-            f"{newest.day}; at least {policy.cooldown_days} are waited for."
+            f"Cooldown: {who} has seen data until {seen}, {age} days before {newest.day}; at least "
+            f"{policy.cooldown_days} are waited for."
         )
     return _judge(situation.windows, champion, policy)
 

@@ -1,4 +1,5 @@
 import json
+from pathlib import Path
 
 import pytest
 
@@ -82,6 +83,18 @@ def test_a_day_another_run_publishes_counts_as_delivered_again(rides, staged):
     publication.publish(rides, staged, verdict(GOOD), "run-2")
 
     assert (days_known()[GOOD].status, days_known()[GOOD].redeliveries) == ("published", 1)
+
+
+def test_an_older_run_cleared_later_does_not_take_back_what_a_newer_one_delivered(rides, staged, published, tmp_path):
+    publication.publish(rides, staged, verdict(GOOD), "run-1")
+    newer = tmp_path / "newer.json"
+    newer.write_text(Path(staged).read_text().replace("run-1-abc", "run-2-def").replace('"rows": 7', '"rows": 9'))
+    publication.publish(rides, str(newer), verdict(GOOD), "run-2")
+
+    assert publication.publish(rides, staged, verdict(GOOD), "run-1") == "rides.run-1-abc"
+
+    assert (days_known()[GOOD].rows, days_known()[GOOD].run_key) == (9, "run-2")
+    assert len(published) == 2
 
 
 def test_days_announced_again_are_those_that_are_published(rides, staged):

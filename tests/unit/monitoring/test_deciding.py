@@ -168,6 +168,24 @@ def test_a_closed_request_of_the_same_day_is_not_filed_again(rides):
     assert "rejected at the gate" in decision.reason
 
 
+def test_a_refused_challenger_is_not_tried_again_the_next_night(rides):
+    enter_champion()
+    for day in ("2020-01-01", "2020-01-02", "2020-01-03"):
+        measured(day, 0.5)
+    request_id = decide(rides, publish("2020-01-03", name="a")).request_id
+    with open_ledger() as session:
+        fields = {"model_uri": "m", "sha256": "s", "tracking_run": "", "judged_until": "2020-01-03", "quality": 0.5}
+        refused = releases.add_release(session, "rides", request_id, **fields, metrics={}, gate={}, compared_with=1)
+        releases.judge(session, refused.id, approved=False, note="no better")
+        requests.close_request(session, request_id, status="done", note="no better")
+    measured("2020-01-04", 0.5)
+
+    decision = decide(rides, publish("2020-01-04", name="b"))
+
+    assert (decision.action, decision.request_id) == ("nothing", None)
+    assert "a challenger that came to nothing has seen data until 2020-01-03, 1 days" in decision.reason
+
+
 def test_an_unknown_publication_is_named(rides):
     with pytest.raises(PublishError, match="nowhere"):
         decide(rides, "nowhere")
