@@ -41,11 +41,13 @@ def ingest(days: list[str], run_key: str) -> tuple[str, dict[str, float]]:
     return publication_id, seconds
 
 
-def monitor(publication_id: str) -> None:
-    """Monitor a publication."""
+def monitor(publication_id: str) -> float:
+    """Monitor a publication and return the seconds it took."""
+    began = time.perf_counter()
     pipeline = load_pipeline(PIPELINE)
     measuring.measure(pipeline, windows.collect(pipeline, publication_id))
     deciding.decide(pipeline, publication_id)
+    return time.perf_counter() - began
 
 
 @contextmanager

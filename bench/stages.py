@@ -6,8 +6,9 @@ import time
 from datetime import date
 from typing import Any
 
-from bench.night import PIPELINE, deliveries_of_their_own, ingest
-from include import gatekeeping
+from bench.night import PIPELINE, deliveries_of_their_own, ingest, monitor
+from bench.serving import ask_about, endpoint_of_its_own
+from include import deployment, gatekeeping
 from include.artefact import read_manifest
 from include.config import load_pipeline
 from include.ledger import Publication, open_ledger, releases, requests
@@ -22,26 +23,36 @@ RANGES = {
     365: (date(2013, 1, 1), date(2013, 12, 31)),
 }
 
+Measured = dict[str, tuple[float, int]]  # stage: (seconds, rows)
+
 
 def measure(stack: Stack) -> dict[str, Any]:  # noqa: ARG001 - the services only have to run
-    """Return seconds and published rows per second, by stage and number of days; Spark and Python are warm."""
-    found: dict[str, Any] = {}
-    with deliveries_of_their_own("stages"):
+    """Return seconds and rows per second, by stage and number of days; Spark and Python are warm."""
+    found: dict[int, Measured] = {number: {} for number in RANGES}
+    published: dict[int, str] = {}
+    with deliveries_of_their_own("stages"), endpoint_of_its_own():
         ingest(["2013-06-30"], "warm-up")
         for number, (first, last) in RANGES.items():
-            publication_id, seconds = ingest(days_between(first, last), f"stages-{number}")
-            with open_ledger() as session:
-                rows = session.get_one(Publication, publication_id).rows
-            for stage, spent in seconds.items():
-                found.setdefault(stage, {})[str(number)] = _measured(spent, rows)
+            published[number], seconds = ingest(days_between(first, last), f"stages-{number}")
+            rows = _rows_of(published[number])
+            found[number] |= {stage: (spent, rows) for stage, spent in seconds.items()}
             if number > 1:
-                for stage, measured in train(f"{number}-days").items():
-                    found.setdefault(stage, {})[str(number)] = measured
-    return found
+                found[number] |= _train_and_deploy(f"{number}-days")
+        ask_about(*(end.isoformat() for end in RANGES[365]))
+        for number, publication_id in published.items():
+            found[number]["monitor"] = (monitor(publication_id), _rows_of(publication_id))
+    return {
+        stage: {
+            str(number): {"seconds": round(measured[stage][0], 2), "rows_per_s": round(_rate(*measured[stage]))}
+            for number, measured in found.items()
+            if stage in measured
+        }
+        for stage in found[59]
+    }
 
 
-def train(key: str) -> dict[str, dict[str, float]]:
-    """Return what a training process on what is published costs, imports and all, and what the gate costs after it."""
+def _train_and_deploy(key: str) -> Measured:
+    """Train in a process of its own, imports and all, bring the model before the gate, and deploy what passes it."""
     pipeline = load_pipeline(PIPELINE)
     with open_ledger() as session:
         request = requests.file_request(session, PIPELINE, reason="bench", triggered_by="hand", key=key, detail={})
@@ -52,12 +63,24 @@ def train(key: str) -> dict[str, dict[str, float]]:
     release_id = gatekeeping.evaluate(pipeline, request.id)
     judged = time.perf_counter()
     with open_ledger() as session:
-        manifest = read_manifest(releases.get_release(session, release_id).model_uri)
-    return {
-        "train": _measured(trained - began, manifest["train_rows"]),
-        "gate": _measured(judged - trained, manifest["holdout_rows"]),
+        release = releases.get_release(session, release_id)
+    manifest = read_manifest(release.model_uri)
+    measured = {
+        "train": (trained - began, manifest["train_rows"]),
+        "gate": (judged - trained, manifest["holdout_rows"]),
     }
+    if release.status == "approved":
+        began = time.perf_counter()
+        deployment.verify(release_id)
+        deployment.promote(release_id)
+        measured["deploy"] = (time.perf_counter() - began, min(manifest["holdout_rows"], deployment.VERIFIED_ROWS))
+    return measured
 
 
-def _measured(seconds: float, rows: int) -> dict[str, float]:
-    return {"seconds": round(seconds, 2), "rows_per_s": round(rows / seconds)}
+def _rows_of(publication_id: str) -> int:
+    with open_ledger() as session:
+        return session.get_one(Publication, publication_id).rows
+
+
+def _rate(seconds: float, rows: int) -> float:
+    return rows / seconds

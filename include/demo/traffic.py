@@ -9,17 +9,17 @@ from typing import Any
 import httpx
 import pyarrow as pa
 
-FLIGHTS_PER_REQUEST = 4
-
 
 class Traffic:
     """Requests to the endpoint.
 
     :param url: base URL of the endpoint.
     :param pipeline_name: the pipeline that is asked.
+    :param rows: flights per request.
     """
 
-    def __init__(self, url: str, pipeline_name: str) -> None:
+    def __init__(self, url: str, pipeline_name: str, rows: int = 4) -> None:
+        self._rows = rows
         self._http = httpx.Client(base_url=url, timeout=10, trust_env=False)
         self._path = f"/invocations/{pipeline_name}"
         self.sent = 0
@@ -28,13 +28,13 @@ class Traffic:
 
     def ask(self, flights: pa.Table) -> None:
         """Ask about every flight, a few a request."""
-        for batch in flights.to_batches(max_chunksize=FLIGHTS_PER_REQUEST):
+        for batch in flights.to_batches(max_chunksize=self._rows):
             self._send(batch.to_pylist())
 
     @contextmanager
     def steady(self, flights: pa.Table) -> Iterator[None]:
         """Go on asking about these flights in the background until the block ends."""
-        batches = [batch.to_pylist() for batch in flights.to_batches(max_chunksize=FLIGHTS_PER_REQUEST)]
+        batches = [batch.to_pylist() for batch in flights.to_batches(max_chunksize=self._rows)]
         ended = threading.Event()
 
         def go_on() -> None:

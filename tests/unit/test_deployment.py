@@ -23,6 +23,23 @@ class Endpoint:
         self.seen = []
         self.on_ping = lambda: None
 
+    def interrupt_with(self, do):
+        """Do something in the middle of the next wait for an acknowledgement."""
+
+        def once():
+            self.on_ping = lambda: None
+            do()
+
+        self.on_ping = once
+
+    def kill(self):
+        """Kill whoever waits for the next acknowledgement."""
+
+        def die():
+            raise KeyboardInterrupt
+
+        self.interrupt_with(die)
+
     def get(self, url, timeout, trust_env):
         if not self.is_up:
             raise httpx.ConnectError("refused")
@@ -172,11 +189,7 @@ def test_promoting_a_champion_again_mends_its_state(approve, settings):
 def test_a_promotion_that_was_killed_begins_again_with_a_new_fence(approve, settings, endpoint):
     first = approve()
 
-    def die():
-        endpoint.on_ping = lambda: None
-        raise KeyboardInterrupt
-
-    endpoint.on_ping = die
+    endpoint.kill()
     with pytest.raises(KeyboardInterrupt):
         deployment.promote(first)
     assert status_of(first) == "promoting"
@@ -276,11 +289,7 @@ def test_a_rollback_that_was_killed_is_taken_up_again(approve, settings, endpoin
     for compared_with in (None, 1, 2):
         deployment.promote(approve(compared_with))
 
-    def die():
-        endpoint.on_ping = lambda: None
-        raise KeyboardInterrupt
-
-    endpoint.on_ping = die
+    endpoint.kill()
     with pytest.raises(KeyboardInterrupt):
         deployment.rollback("rides", "bad", deployment.version_before("rides"))
 
@@ -292,11 +301,7 @@ def test_deploying_half_a_rollback_does_not_make_a_former_champion_a_failure(app
     for compared_with in (None, 1):
         deployment.promote(approve(compared_with))
 
-    def die():
-        endpoint.on_ping = lambda: None
-        raise KeyboardInterrupt
-
-    endpoint.on_ping = die
+    endpoint.kill()
     with pytest.raises(KeyboardInterrupt):
         deployment.rollback("rides", "bad", deployment.version_before("rides"))
 
@@ -311,11 +316,7 @@ def test_a_rollback_overtakes_a_promotion_under_way(approve, settings, endpoint)
         deployment.promote(approve(compared_with))
     third = approve(compared_with=2)
 
-    def roll_back():
-        endpoint.on_ping = lambda: None
-        deployment.rollback("rides", "now!", deployment.version_before("rides"))
-
-    endpoint.on_ping = roll_back
+    endpoint.interrupt_with(lambda: deployment.rollback("rides", "now!", deployment.version_before("rides")))
     endpoint.refused_versions = {3}
     with pytest.raises(EndpointError):
         deployment.promote(third, timeout_seconds=0.05)
