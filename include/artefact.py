@@ -86,7 +86,7 @@ def session_of(content: bytes, *, name: str = "model") -> onnxruntime.InferenceS
 def predict(
     session: onnxruntime.InferenceSession, columns: Mapping[str, Sequence[Any] | npt.NDArray[Any]], features: Features
 ) -> npt.NDArray[np.float32]:
-    """Return one probability per row of the raw columns."""
+    """Return one answer per row of the raw columns: [rows], or [rows, classes] from a multiclass model."""
     inputs = model_inputs(columns, features)
-    probabilities: npt.NDArray[np.float32] = session.run([OUTPUT], inputs)[0]
-    return probabilities
+    predictions: npt.NDArray[np.float32] = session.run([OUTPUT], inputs)[0]
+    return predictions

@@ -12,6 +12,7 @@ import pyarrow.parquet as pq
 
 from include.artefact import HOLDOUT, features_of, load_session, predict, read_manifest
 from include.errors import ArtefactError, EndpointError, StaleReleaseError
+from include.learning.kinds import task_of
 from include.ledger import Release, open_ledger, releases
 from include.serving.state import State, declare, read_state, withdraw
 from include.settings import Settings, load_settings
@@ -56,24 +57,31 @@ def verify(release_id: str) -> None:
 
 
 def _reproduce(release: Release) -> None:
-    features = features_of(read_manifest(release.model_uri))
+    manifest = read_manifest(release.model_uri)
+    features, task = features_of(manifest), task_of(manifest)
     model = load_session(release.model_uri, release.sha256)
     path = Path(release.model_uri) / HOLDOUT
     try:
-        rows = next(pq.ParquetFile(path).iter_batches(VERIFIED_ROWS, columns=[*features.names, "prediction"]))
+        columns = [*features.names, *(field.name for field in task.fields)]
+        rows = next(pq.ParquetFile(path).iter_batches(VERIFIED_ROWS, columns=columns))
     except (OSError, StopIteration) as error:
         raise ArtefactError(f"{path}: no recorded predictions to compare with ({error!r}). Train again.") from error
     found = predict(model, {name: rows.column(name).to_pylist() for name in features.names}, features)
-    recorded = rows.column("prediction").to_numpy(zero_copy_only=False)
+    recorded = task.recorded(rows)
     # A NaN on either side is a difference, too.
-    wrong = ~(np.abs(found.astype(np.float64) - recorded) <= TOLERANCE)
+    wrong = ~(task.difference(found, recorded) <= TOLERANCE).reshape(len(found), -1).all(axis=1)
     if wrong.any():
         row = int(np.argmax(wrong))
         raise ArtefactError(
             f"{path}: {int(wrong.sum())} of {len(found)} predictions differ from the recorded ones by more than "
-            f"{TOLERANCE}; row {row}: recorded {recorded[row]:.8f}, found {found[row]:.8f}. Train the model again."
+            f"{TOLERANCE}; row {row}: recorded {_told(recorded[row])}, found {_told(found[row])}. "
+            "Train the model again."
         )
     log.info("%s reproduces %s recorded predictions.", release.id, len(found))
+
+
+def _told(prediction: Any) -> str:
+    return " ".join(f"{value:.8f}" for value in np.atleast_1d(prediction))
 
 
 def promote(release_id: str, *, timeout_seconds: float = 30.0) -> None:

@@ -1,18 +1,18 @@
 """This file judges predictions: metrics, paired day-block intervals, and the gate a challenger must pass. All pure."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
+from include.learning.metrics import gain, metrics_of
+from include.learning.scoring import Floats, resampled
+from include.learning.task import Task
 from include.pipeline import Gate
 
-Floats = npt.NDArray[np.floating[Any]]
-
 _SEED = 20130701
-_TINY = 1e-7
 
 
 @dataclass(frozen=True)
@@ -30,6 +30,18 @@ class Interval:
 
 
 @dataclass(frozen=True)
+class Slice:
+    """The gain among the rows that share a value of a column."""
+
+    column: str
+    value: str
+    found: Interval
+
+    def __str__(self) -> str:
+        return f"{self.column}={self.value} ({_numbers(self.found)} on {self.found.rows} rows)"
+
+
+@dataclass(frozen=True)
 class Verdict:
     """What the gate said about a challenger, with its numbers; they are None where nothing could be measured."""
 
@@ -42,30 +54,44 @@ class Verdict:
     days: int
     rows: int
     reason: str
+    worse_slices: tuple[Slice, ...] = ()
 
     def as_dict(self) -> dict[str, Any]:
         """Return the verdict as JSON can hold it."""
-        return {**asdict(self), "interval": list(self.interval) if self.interval else None}
+        return {
+            **asdict(self),
+            "interval": list(self.interval) if self.interval else None,
+            "worse_slices": [asdict(part) for part in self.worse_slices],
+        }
 
 
-def metrics(labels: Floats, predictions: Floats) -> dict[str, float]:
-    """Return AUC, log-loss and Brier score.
+def metrics(task: Task, labels: Floats, predictions: Floats, *, prices: Floats | None = None) -> dict[str, float]:
+    """Return all metrics of a task.
 
-    :raises ValueError: if there are no rows of one of the two classes, or a prediction is not a number.
+    :raises ValueError: if the labels are all the same, or a prediction is not a number.
     """
-    problem = _problem(labels, predictions)
+    problem = task.problem(labels, predictions)
     if problem:
         raise ValueError(f"No metrics can be computed: {problem}.")
-    return {name: quality(name, labels, predictions) for name in ("auc", "log_loss", "brier")}
+    names = metrics_of(task.name, has_costs=prices is not None)
+    return {name: quality(name, labels, predictions, prices) for name in names}
 
 
-def quality(metric: str, labels: Floats, predictions: Floats) -> float:
-    """Return one metric over all rows; NaN for an AUC without both classes."""
+def quality(metric: str, labels: Floats, predictions: Floats, prices: Floats | None = None) -> float:
+    """Return one metric over all rows; NaN where they cannot say it, such as an AUC without both classes."""
     one_block = np.zeros(len(labels), dtype=np.intp)
-    return float(_resampled(metric, labels, predictions, one_block, np.ones((1, 1)))[0])
+    return float(resampled(metric, labels, predictions, one_block, np.ones((1, 1)), prices)[0])
 
 
-def paired_interval(labels: Floats, new: Floats, old: Floats, days: npt.ArrayLike, *, policy: Gate) -> Interval:
+def paired_interval(  # noqa: PLR0913  the rows, and how they are measured
+    labels: Floats,
+    new: Floats,
+    old: Floats,
+    days: npt.ArrayLike,
+    *,
+    policy: Gate,
+    prices: Floats | None = None,
+) -> Interval:
     """Return the gain of the new predictions over the old ones, with an interval from resampling whole days.
 
     Rows of one day are alike (weather, crowds), so that resampling rows would promise far too narrow an interval.
@@ -76,9 +102,9 @@ def paired_interval(labels: Floats, new: Floats, old: Floats, days: npt.ArrayLik
         len(names), np.full(len(names), 1 / len(names)), size=policy.resamples
     )
     weights = np.vstack([np.ones(len(names)), draws])  # The first line is the data as they are.
-    measured_new = _resampled(policy.metric, labels, new, blocks, weights)
-    measured_old = _resampled(policy.metric, labels, old, blocks, weights)
-    gains = measured_new - measured_old if policy.metric == "auc" else measured_old - measured_new
+    measured_new = resampled(policy.metric, labels, new, blocks, weights, prices)
+    measured_old = resampled(policy.metric, labels, old, blocks, weights, prices)
+    gains = gain(policy.metric, measured_new, measured_old)
     tail = (1 - policy.confidence) / 2
     low, high = np.nanquantile(gains[1:], [tail, 1 - tail])
     return Interval(
@@ -93,27 +119,42 @@ def paired_interval(labels: Floats, new: Floats, old: Floats, days: npt.ArrayLik
     )
 
 
-def gate(labels: Floats, challenger: Floats, champion: Floats | None, days: npt.ArrayLike, *, policy: Gate) -> Verdict:
+def gate(  # noqa: PLR0913  the rows, and how they are judged
+    task: Task,
+    labels: Floats,
+    challenger: Floats,
+    champion: Floats | None,
+    days: npt.ArrayLike,
+    *,
+    policy: Gate,
+    slices: Mapping[str, Sequence[str]] | None = None,
+) -> Verdict:
     """Say whether a challenger may replace the champion, judged on rows that neither of them was trained on.
 
-    A challenger passes if its gain exceeds `min_gain` and the gain's interval does not reach below minus `margin`. The
-    first model has no champion: it must beat the best constant prediction, with the whole interval above nought.
+    A challenger passes if its gain exceeds `min_gain`, the gain's interval does not reach below minus `margin`, and it
+    is not clearly worse in any slice. The first model has no champion: it must beat the best constant prediction, with
+    the whole interval above nought.
+
+    :param slices: by column of `gate.slices`, each row's value.
     """
     first = champion is None
-    rival = np.full(len(labels), np.mean(labels) if len(labels) else 0.0) if champion is None else champion
-    refusal = _refusal(labels, challenger, rival, days)
+    rival = task.constant(labels) if champion is None else champion
+    refusal = _refusal(task, labels, challenger, rival, days)
     if refusal:
         num_days = len(np.unique(np.asarray(days)))
         return Verdict(False, policy.metric, None, None, None, None, num_days, len(labels), f"Refused: {refusal}.")
 
-    found = paired_interval(labels, challenger, rival, days, policy=policy)
+    found = paired_interval(labels, challenger, rival, days, policy=policy, prices=task.prices(policy.costs))
     needed = f"above {policy.min_gain:+.4f}, with an interval not below {-policy.margin:+.4f}"
     passed = found.gain > policy.min_gain and found.low >= -policy.margin
+    worse: tuple[Slice, ...] = ()
     if first:
         needed = "with an interval wholly above 0, as there is no champion yet"
         passed = found.low > 0
+    else:
+        worse = worse_slices(task, labels, challenger, rival, days, policy=policy, slices=slices or {})
     return Verdict(
-        passed=passed,
+        passed=passed and not worse,
         metric=policy.metric,
         challenger=found.new,
         champion=None if first else found.old,
@@ -121,66 +162,72 @@ def gate(labels: Floats, challenger: Floats, champion: Floats | None, days: npt.
         interval=(found.low, found.high),
         days=found.days,
         rows=found.rows,
-        reason=_sentence(found, policy, "the constant prediction" if first else "the champion", needed, passed=passed),
+        reason=_sentence(
+            found, "the constant prediction" if first else "the champion", needed, worse, passed=passed, policy=policy
+        ),
+        worse_slices=worse,
     )
 
 
-def _sentence(found: Interval, policy: Gate, rival: str, needed: str, *, passed: bool) -> str:
+def worse_slices(  # noqa: PLR0913  the rows, and how they are judged
+    task: Task,
+    labels: Floats,
+    new: Floats,
+    old: Floats,
+    days: npt.ArrayLike,
+    *,
+    policy: Gate,
+    slices: Mapping[str, Sequence[str]],
+) -> tuple[Slice, ...]:
+    """Return the slices in which the new predictions are clearly worse: the gain's interval wholly below -`margin`.
+
+    The more slices are looked at, the likelier one of them looks bad by chance, so that they share the doubt that
+    `confidence` leaves (Bonferroni). Slices of too few rows, of one day or of one class say nothing.
+    """
+    days = np.asarray(days)
+    groups = [
+        (column, value, np.flatnonzero(np.asarray(values) == value))
+        for column, values in slices.items()
+        for value in sorted(set(values))
+    ]
+    telling = [
+        (column, value, rows)
+        for column, value, rows in groups
+        if len(rows) >= policy.min_slice_rows and not _refusal(task, labels[rows], new[rows], old[rows], days[rows])
+    ]
+    shared = policy.model_copy(update={"confidence": 1 - (1 - policy.confidence) / max(len(telling), 1)})
+    prices = task.prices(policy.costs)
+    found = [
+        Slice(
+            column,
+            value,
+            paired_interval(labels[rows], new[rows], old[rows], days[rows], policy=shared, prices=prices),
+        )
+        for column, value, rows in telling
+    ]
+    return tuple(part for part in found if part.found.high < -policy.margin)
+
+
+def _sentence(  # noqa: PLR0913  everything that is said
+    found: Interval, rival: str, needed: str, worse: Sequence[Slice], *, passed: bool, policy: Gate
+) -> str:
+    vetoed = f" Clearly worse: {'; '.join(map(str, worse))}." if worse else ""
     return (
-        f"{'Passed' if passed else 'Refused'}: {policy.metric} {found.new:.4f} against {found.old:.4f} of {rival} on "
-        f"{found.rows} rows of {found.days} days: gain {found.gain:+.4f}, {policy.confidence:.0%} interval "
-        f"[{found.low:+.4f}, {found.high:+.4f}]. Needed: a gain {needed}."
+        f"{'Passed' if passed and not worse else 'Refused'}: {policy.metric} {found.new:.4f} against {found.old:.4f} "
+        f"of {rival} on {found.rows} rows of {found.days} days: gain {found.gain:+.4f}, {policy.confidence:.0%} "
+        f"interval [{found.low:+.4f}, {found.high:+.4f}]. Needed: a gain {needed}.{vetoed}"
     )
 
 
-def _refusal(labels: Floats, challenger: Floats, rival: Floats, days: npt.ArrayLike) -> str:
+def _numbers(found: Interval) -> str:
+    return f"{found.metric} {found.new:.4f} against {found.old:.4f}"
+
+
+def _refusal(task: Task, labels: Floats, challenger: Floats, rival: Floats, days: npt.ArrayLike) -> str:
     for name, predictions in (("challenger", challenger), ("champion", rival)):
-        problem = _problem(labels, predictions)
+        problem = task.problem(labels, predictions)
         if problem:
             return f"the {name} cannot be measured: {problem}"
     if len(np.unique(np.asarray(days))) < 2:
         return "the hold-out has a single day, and one day says nothing about the next"
     return ""
-
-
-def _problem(labels: Floats, predictions: Floats) -> str:
-    strange = int((~np.isfinite(predictions)).sum())
-    if strange:
-        return f"{strange} of {len(predictions)} predictions are not finite numbers"
-    classes = len(np.unique(labels))
-    if classes < 2:
-        return f"the {len(labels)} labels hold {classes} of the two classes"
-    return ""
-
-
-def _resampled(
-    metric: str, labels: Floats, predictions: Floats, blocks: npt.NDArray[np.intp], weights: Floats
-) -> Floats:
-    """Return the metric once per line of weights; a line says how often each block (day) was drawn."""
-    if metric == "auc":
-        return _resampled_auc(labels, predictions, blocks, weights)
-    p = np.clip(predictions.astype(np.float64), _TINY, 1 - _TINY)
-    losses: Mapping[str, Floats] = {
-        "log_loss": -(labels * np.log(p) + (1 - labels) * np.log1p(-p)),
-        "brier": (p - labels) ** 2,
-    }
-    num_blocks = weights.shape[1]
-    sums = np.bincount(blocks, losses[metric], num_blocks)
-    means: Floats = weights @ sums / (weights @ np.bincount(blocks, minlength=num_blocks))
-    return means
-
-
-def _resampled_auc(labels: Floats, predictions: Floats, blocks: npt.NDArray[np.intp], weights: Floats) -> Floats:
-    # AUC counts pairs (positive, negative) in the right order. Pairs are counted once per pair of days; a resample in
-    # which day i came twice and day j three times then simply counts that cell six times.
-    num_blocks = weights.shape[1]
-    levels, level = np.unique(predictions, return_inverse=True)
-    cell = level * num_blocks + blocks
-    positives = np.bincount(cell, labels, len(levels) * num_blocks).reshape(-1, num_blocks)
-    negatives = np.bincount(cell, 1 - labels, len(levels) * num_blocks).reshape(-1, num_blocks)
-    below = np.cumsum(negatives, axis=0) - negatives / 2  # An equal prediction is half right.
-    ordered = positives.T @ below
-    pairs = (weights @ positives.sum(axis=0)) * (weights @ negatives.sum(axis=0))
-    with np.errstate(invalid="ignore", divide="ignore"):
-        aucs: Floats = ((weights @ ordered) * weights).sum(axis=1) / pairs
-    return aucs

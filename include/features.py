@@ -8,7 +8,7 @@ import numpy.typing as npt
 
 from include.pipeline import Features
 
-OUTPUT = "probability"
+OUTPUT = "prediction"
 
 
 def model_inputs(

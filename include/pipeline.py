@@ -5,9 +5,13 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
+from include.learning.metrics import GATE_DEFAULT, GOVERNOR_DEFAULT, METRICS, MetricName, TaskName, metrics_of
+
 ColumnType = Literal["string", "bigint", "double", "boolean", "date", "timestamp"]
 Share = Annotated[float, Field(ge=0, le=1)]
 Days = Annotated[int, Field(ge=1)]
+Price = Annotated[float, Field(ge=0)]
+ClassCosts = dict[str, dict[str, Price]]
 
 
 class Strict(BaseModel):
@@ -101,6 +105,11 @@ class Training(Strict):
     """What is learned, on which window, and how."""
 
     target: str = Field(description="Column of the clean table to predict; rows where it is null are not used.")
+    task: TaskName = Field(
+        "binary",
+        description="binary: how likely is it (target true or false, 1 or 0); multiclass: which class is it (target "
+        "text or whole numbers); regression: how much is it (target a number).",
+    )
     features: Features
     window_days: Days = Field(56, description="Days of training data before the hold-out.")
     holdout_days: Days = Field(14, description="Newest labelled days, kept out of training; they decide at the gate.")
@@ -115,14 +124,44 @@ class Training(Strict):
     seed: int = 7
 
 
+class Costs(Strict):
+    """What the wrong answers of a binary model cost; the answer is yes where that is expected to cost less."""
+
+    false_positive: Price
+    false_negative: Price
+
+
+COSTS_OF: dict[TaskName, type] = {"binary": Costs, "multiclass": dict}
+_COSTS_HELP = (
+    "Write {false_positive: 1, false_negative: 5} for a binary target, {true class: {answered class: cost}} for a "
+    "multiclass one; a regression has none"
+)
+
+
 class Gate(Strict):
     """How a challenger must compare with the champion on the same held-out rows."""
 
-    metric: Literal["auc", "log_loss"] = "auc"
+    metric: MetricName = Field(
+        default_factory=lambda: GATE_DEFAULT["binary"],
+        description="What is compared. binary: auc (if left out), log_loss, brier, accuracy, cost; multiclass: "
+        "log_loss (if left out), accuracy, macro_f1, cost; regression: r2 (if left out), rmse, mae.",
+    )
     min_gain: float = Field(0.0, description="The challenger's mean gain must exceed this.")
-    margin: float = Field(0.01, ge=0, description="The gain's interval may not lie below minus this.")
+    margin: float = Field(
+        0.01, ge=0, description="The gain's interval may not lie below minus this; in the metric's unit."
+    )
     confidence: Share = 0.9
     resamples: int = Field(500, ge=100, description="Day-block bootstrap resamples.")
+    costs: Costs | ClassCosts | None = Field(
+        None,
+        description="For the metric `cost`, mean per row. binary: {false_positive: 1, false_negative: 5}; multiclass: "
+        "{true class: {answered class: cost}}, 1 for a wrong answer that is not named.",
+    )
+    slices: list[str] = Field(
+        default_factory=list,
+        description="Columns of the clean table: no group of rows with the same value may get clearly worse.",
+    )
+    min_slice_rows: int = Field(300, ge=1, description="A group with fewer held-out rows is not looked at.")
 
 
 class Monitoring(Strict):
@@ -140,9 +179,13 @@ class Monitoring(Strict):
 class Governor(Strict):
     """When falling quality or drift becomes a retrain request."""
 
-    metric: Literal["auc", "log_loss"] = Field("log_loss", description="Quality that is watched, window by window.")
+    metric: MetricName = Field(
+        default_factory=lambda: GOVERNOR_DEFAULT["binary"],
+        description="Quality that is watched, window by window: a metric as at the gate; if left out, log_loss "
+        "(binary, multiclass) or rmse (regression).",
+    )
     max_quality_drop: float = Field(
-        0.1, ge=0, description="A window this much worse than the champion's hold-out alarms."
+        0.1, ge=0, description="A window this much worse than the champion's hold-out alarms; in the metric's unit."
     )
     max_drifted_share: Share = Field(0.1, description="Where labels are missing: share of drifted columns that alarms.")
     windows: int = Field(5, ge=1, description="Newest windows that are looked at (n).")
@@ -176,6 +219,38 @@ class Pipeline(Strict):
     monitoring: Monitoring = Field(default_factory=Monitoring)
     governor: Governor = Field(default_factory=Governor)
 
+    @model_validator(mode="before")
+    @classmethod
+    def _metrics_of_the_task(cls, content: Any) -> Any:
+        training = content.get("training") if isinstance(content, dict) else None
+        task = training.get("task") if isinstance(training, dict) else None
+        for part, defaults in (("gate", GATE_DEFAULT), ("governor", GOVERNOR_DEFAULT)):
+            policy = content.get(part, {}) if isinstance(task, str) and task in defaults else None
+            if isinstance(policy, dict):
+                content = {**content, part: {"metric": defaults[str(task)], **policy}}
+        return content
+
+    @model_validator(mode="after")
+    def _metrics_fit(self) -> "Pipeline":
+        task, costs = self.training.task, self.gate.costs
+        if costs is not None and not isinstance(costs, COSTS_OF.get(task, ())):
+            raise ValueError(f"'gate.costs' does not fit 'training.task: {task}'. {_COSTS_HELP}")
+        allowed = metrics_of(task, has_costs=costs is not None)
+        for key, policy, unit in (("gate", self.gate, "margin"), ("governor", self.governor, "max_quality_drop")):
+            if policy.metric == "cost" and costs is None:
+                raise ValueError(f"'{key}.metric' is 'cost', but 'gate.costs' is missing. {_COSTS_HELP}")
+            if policy.metric not in allowed:
+                raise ValueError(
+                    f"'{key}.metric' is '{policy.metric}', which does not fit 'training.task: {task}'; "
+                    f"allowed: {', '.join(allowed)}"
+                )
+            if METRICS[policy.metric].has_unit and unit not in policy.model_fields_set:
+                raise ValueError(
+                    f"'{key}.{unit}' is missing: '{policy.metric}' is measured in a unit of your own, "
+                    "so that no default fits; say how much of it matters"
+                )
+        return self
+
     @model_validator(mode="after")
     def _names_agree(self) -> "Pipeline":
         columns = self.cleaning.columns
@@ -189,11 +264,14 @@ class Pipeline(Strict):
         missing = {join.reference for join in self.cleaning.joins} - set(self.source.references)
         if missing:
             raise ValueError(f"'cleaning.joins' uses {sorted(missing)}, not in 'source.references'")
-        unknown = {self.training.target, *self.training.features.names} - self.clean_columns
-        if unknown:
-            raise ValueError(
-                f"'training' uses {sorted(unknown)}, not columns of the clean table: {sorted(self.clean_columns)}"
-            )
+        for part, names in (
+            ("training", {self.training.target, *self.training.features.names}),
+            ("gate.slices", {*self.gate.slices}),
+        ):
+            if unknown := names - self.clean_columns:
+                raise ValueError(
+                    f"'{part}' uses {sorted(unknown)}, not columns of the clean table: {sorted(self.clean_columns)}"
+                )
         return self
 
     @property

@@ -47,7 +47,12 @@ def _panel(session: Session, pipeline: Pipeline, *, has_links: bool) -> Panel:
     if refused := [f"{row.day}: {escape(row.note)}" for row in days if row.status == "refused"]:
         facts.add_row("[red]refused[/]", "\n".join(refused))
     windows = {window.day: window for window in nights.windows_of(session, pipeline.name)}
-    parts: Sequence[RenderableType] = (facts, _days(days, windows, has_links=has_links), _releases(session, pipeline))
+    shown = list(dict.fromkeys([pipeline.gate.metric, pipeline.governor.metric]))
+    parts: Sequence[RenderableType] = (
+        facts,
+        _days(days, windows, shown, has_links=has_links),
+        _releases(session, pipeline),
+    )
     return Panel(Group(*parts), title=f"[bold]{pipeline.name}[/]  {escape(pipeline.description)}", title_align="left")
 
 
@@ -62,7 +67,7 @@ def _champion(champion: Release | None) -> str:
     )
 
 
-def _days(days: Sequence[Partition], windows: Mapping[str, Window], *, has_links: bool) -> Table:
+def _days(days: Sequence[Partition], windows: Mapping[str, Window], shown: Sequence[str], *, has_links: bool) -> Table:
     table = Table(box=None)
     for heading in (
         "day",
@@ -71,8 +76,7 @@ def _days(days: Sequence[Partition], windows: Mapping[str, Window], *, has_links
         "bad",
         "model",
         "drift",
-        "AUC",
-        "loss",
+        *shown,
         *(["reports"] if has_links else []),
     ):
         table.add_column(heading, no_wrap=True)
@@ -87,7 +91,7 @@ def _days(days: Sequence[Partition], windows: Mapping[str, Window], *, has_links
             str(row.quarantined),
             f"v{window.version}" if window else "",
             "" if window is None or window.drifted_share is None else f"{window.drifted_share:.0%}",
-            *(f"{measured[name]:.3f}" if measured.get(name) is not None else "" for name in ("auc", "log_loss")),
+            *(f"{measured[name]:.3f}" if measured.get(name) is not None else "" for name in shown),
             *([_links(row, window)] if has_links else []),
         )
     return table

@@ -21,6 +21,8 @@ from onnx import TensorProto, helper
 
 from include import artefact
 from include.config import load_pipeline
+from include.learning.binary import Binary
+from include.learning.task import Task
 from include.pipeline import Features, Pipeline
 from include.settings import Settings, load_settings
 
@@ -103,51 +105,61 @@ def rides(settings: Settings) -> Pipeline:
 
 @pytest.fixture
 def make_model(settings: Settings) -> Callable[..., tuple[str, str]]:
-    """Write a model folder whose answer is sigmoid(slope x distance); return (folder, sha256)."""
+    """Write a model folder whose answer is made of slope x distance; return (folder, sha256).
 
-    def make(name: str, slope: float = 1.0, **manifest: Any) -> tuple[str, str]:
+    Binary: its sigmoid; regression: itself; multiclass: the softmax of it and its multiples.
+    """
+
+    def make(name: str, slope: float = 1.0, task: Task | None = None, **manifest: Any) -> tuple[str, str]:
+        task = task or Binary()
         folder = settings.models / "rides" / name
         folder.mkdir(parents=True)
-        content = _graph(slope).SerializeToString()
+        content = _graph(slope, task).SerializeToString()
         (folder / artefact.MODEL).write_bytes(content)
         sha256 = artefact.sha256_of(content)
-        about = {"features": FEATURES.model_dump(), "sha256": sha256, "snapshot_id": "1", **manifest}
-        (folder / artefact.MANIFEST).write_text(json.dumps(about))
-        _write_rows(folder, sha256)
+        about = {"task": task.as_dict(), "features": FEATURES.model_dump(), "sha256": sha256, "snapshot_id": "1"}
+        (folder / artefact.MANIFEST).write_text(json.dumps({**about, **manifest}))
+        _write_rows(folder, sha256, task)
         return str(folder), sha256
 
     return make
 
 
-def _write_rows(folder: Path, sha256: str) -> None:
+def _write_rows(folder: Path, sha256: str, task: Task) -> None:
     rng = np.random.default_rng(0)
     columns = {"distance": rng.normal(0, 1, 500), "carrier": rng.choice(["AA", "UA", "B6"], 500)}
     found = artefact.predict(artefact.load_session(folder, sha256), columns, FEATURES)
-    table = pa.table({**columns, "prediction": found.astype(np.float64)})
+    table = pa.table({**columns, **task.columns(found)})
     pq.write_table(table, folder / artefact.HOLDOUT)
     pq.write_table(table, folder / artefact.REFERENCE)
 
 
-def _graph(slope: float) -> onnx.ModelProto:
+def _graph(slope: float, task: Task) -> onnx.ModelProto:
+    steps = [number + 1.0 for number in range(len(getattr(task, "classes", ())))]
+    answer = {
+        "binary": [("Sigmoid", ["scaled"], "column"), ("Reshape", ["column", "flat"], "prediction")],
+        "regression": [("Reshape", ["scaled", "flat"], "prediction")],
+        "multiclass": [("Mul", ["scaled", "steps"], "logits"), ("Softmax", ["logits"], "prediction")],
+    }[task.name]
     nodes = [
         helper.make_node("IsNaN", ["distance"], ["missing"]),
         helper.make_node("Where", ["missing", "nought", "distance"], ["known"]),
         helper.make_node("Mul", ["known", "slope"], ["scaled"]),
-        helper.make_node("Sigmoid", ["scaled"], ["column"]),
         helper.make_node("Identity", ["carrier"], ["unused"]),
-        helper.make_node("Reshape", ["column", "flat"], ["probability"]),
+        *(helper.make_node(name, inputs, [output]) for name, inputs, output in answer),
     ]
     constants = [
         helper.make_tensor("nought", TensorProto.FLOAT, [1], [0.0]),
         helper.make_tensor("slope", TensorProto.FLOAT, [1], [slope]),
         helper.make_tensor("flat", TensorProto.INT64, [1], [-1]),
+        helper.make_tensor("steps", TensorProto.FLOAT, [1, len(steps)], steps),
     ]
     inputs = [
         helper.make_tensor_value_info("distance", TensorProto.FLOAT, [None, 1]),
         helper.make_tensor_value_info("carrier", TensorProto.STRING, [None, 1]),
     ]
     outputs = [
-        helper.make_tensor_value_info("probability", TensorProto.FLOAT, [None]),
+        helper.make_tensor_value_info("prediction", TensorProto.FLOAT, [None, None] if steps else [None]),
         helper.make_tensor_value_info("unused", TensorProto.STRING, [None, 1]),
     ]
     graph = helper.make_graph(nodes, "tiny", inputs, outputs, constants)

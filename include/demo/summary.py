@@ -8,6 +8,8 @@ from rich.table import Table
 from include import artefact, lake
 from include.demo.story import BROKEN_NIGHT, Story
 from include.evaluation import paired_interval
+from include.learning.kinds import labels_of, task_of
+from include.learning.task import LABEL, Task
 from include.ledger import Release, Window, nights, open_ledger, releases
 from include.ledger.tables import Request
 
@@ -140,28 +142,30 @@ def _second_model(story: Story, old: Release, new: Release, following: list[str]
     pipeline = story.pipeline
     columns = [pipeline.key, pipeline.date, pipeline.training.target, *pipeline.training.features.names]
     rows = lake.read_clean(pipeline.name, following[0], following[-1], columns)
-    rows = rows.filter(rows[pipeline.training.target].is_valid())
-    labels = rows[pipeline.training.target].to_numpy(zero_copy_only=False).astype(float)
+    rows = rows.append_column(LABEL, labels_of(rows, pipeline.training.task, pipeline.training.target))
+    rows = rows.filter(rows[LABEL].is_valid())
     days = np.asarray([str(day) for day in rows[pipeline.date].to_pylist()])
-    scores = {release.version: _score(release, rows) for release in (old, new)}
-    gain = paired_interval(labels, scores[new.version], scores[old.version], days, policy=pipeline.gate)
+    task, labels, (theirs, ours) = task_of(artefact.read_manifest(new.model_uri)).compare(
+        rows[LABEL], *(_score(release, rows) for release in (old, new))
+    )
+    found = paired_interval(labels, ours, theirs, days, policy=pipeline.gate, prices=task.prices(pipeline.gate.costs))
     return {
         "version": new.version,
         "auc": round(new.metrics["auc"], 4),
-        "auc_new_on_following_days": round(gain.new, 4),
-        "auc_old_on_same_days": round(gain.old, 4),
-        "gain_interval": [round(gain.low, 4), round(gain.high, 4)],
+        "auc_new_on_following_days": round(found.new, 4),
+        "auc_old_on_same_days": round(found.old, 4),
+        "gain_interval": [round(found.low, 4), round(found.high, 4)],
         "days": len(following),
         "rows": rows.num_rows,
     }
 
 
-def _score(release: Release, rows: Any) -> Any:
+def _score(release: Release, rows: Any) -> tuple[Task, Any]:
     manifest = artefact.read_manifest(release.model_uri)
     features = artefact.features_of(manifest)
     session = artefact.load_session(release.model_uri, release.sha256)
     columns = {name: rows[name].to_numpy(zero_copy_only=False) for name in features.names}
-    return artefact.predict(session, columns, features)
+    return task_of(manifest), artefact.predict(session, columns, features)
 
 
 def _airflow(story: Story) -> dict[str, Any]:

@@ -86,7 +86,7 @@ def _rows_to_learn_from(partitions: Sequence[Partition], training: Training) -> 
 def _champion(release: Release | None, metric: str) -> Champion | None:
     if release is None:
         return None
-    return Champion(release.version, release.metrics[metric], release.judged_until)
+    return Champion(release.version, release.metrics.get(metric), release.judged_until)
 
 
 def _served(window: Window) -> Served:

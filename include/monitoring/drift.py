@@ -10,7 +10,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from include import atomic
-from include.monitoring.noise import PREDICTION
+from include.monitoring.noise import columns_of
 from include.pipeline import Features, Monitoring
 
 if TYPE_CHECKING:
@@ -57,11 +57,12 @@ def measure_drift(  # noqa: PLR0913  the two samples, what is compared how, and 
     :param noise: by column, the effect size of the furthest single day of the training window.
     """
     current, reference = (_sample(table, policy.sample_rows) for table in (current, reference))
-    names = [*features.names, PREDICTION]
+    numeric, categorical = columns_of(reference, features)
+    names = [*numeric, *categorical]
     problems = {name: why for name in names if (why := _problem(current, reference, name))}
     plan = Plan(
-        numeric=tuple(name for name in (*features.numeric, PREDICTION) if name not in problems),
-        categorical=tuple(name for name in features.categorical if name not in problems),
+        numeric=tuple(name for name in numeric if name not in problems),
+        categorical=tuple(name for name in categorical if name not in problems),
         thresholds={name: max(SMALLEST_EFFECT, policy.noise_factor * noise.get(name, 0.0)) for name in names},
     )
     is_worth_it = bool(plan.numeric or plan.categorical)

@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from datetime import date
 from typing import Any, Literal
 
+from include.learning.metrics import gain
 from include.pipeline import Governor
 
 Alarm = Literal["quality", "drift", "calm", "unknown"]
@@ -15,7 +16,7 @@ class Champion:
     """The release in service, as far as it matters here."""
 
     version: int
-    quality: float  # on its own hold-out, in the metric the policy watches
+    quality: float | None  # on its own hold-out, in the metric the policy watches; None if that was not measured then
     judged_until: str
 
 
@@ -67,6 +68,11 @@ def decide(situation: Situation, policy: Governor) -> Judgement:
         return _nothing(
             f"Version {champion.version} has not served a day yet: what was served here was another version."
         )
+    if champion.quality is None:
+        return _nothing(
+            f"Version {champion.version} was not judged by '{policy.metric}' when it was released, so that no window "
+            "can be compared with it. Start `train` by hand once, or let `governor.metric` be what it was before."
+        )
     newest = situation.windows[-1]
     seen = max(champion.judged_until, situation.last_tried)
     age = (date.fromisoformat(newest.day) - date.fromisoformat(seen)).days
@@ -91,8 +97,8 @@ def alarm_of(window: Served, champion: Champion, policy: Governor) -> Alarm:
 
 
 def drop_of(quality: float, champion: Champion, metric: str) -> float:
-    """Return by how much a quality is worse than the champion's hold-out: losses rise, everything else falls."""
-    return quality - champion.quality if metric == "log_loss" else champion.quality - quality
+    """Return by how much a quality is worse than the champion's hold-out, in the metric's unit."""
+    return float(gain(metric, champion.quality, quality))
 
 
 def _first(situation: Situation) -> Judgement:
@@ -125,7 +131,11 @@ def _judge(windows: tuple[Served, ...], champion: Champion, policy: Governor) ->
 
 def _finding(window: Served, alarm: Alarm, champion: Champion, policy: Governor) -> str:
     if alarm == "unknown":
-        why = "but of one class only" if window.labelled >= policy.min_rows else f"of at least {policy.min_rows} needed"
+        why = (
+            "but all with the same label"
+            if window.labelled >= policy.min_rows
+            else f"of at least {policy.min_rows} needed"
+        )
         return f"{window.day} has {window.rows} rows, {window.labelled} labelled, {why}"
     if window.labelled >= policy.min_rows and window.quality is not None:
         drop = drop_of(window.quality, champion, policy.metric)

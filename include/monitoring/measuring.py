@@ -10,6 +10,8 @@ import pyarrow.parquet as pq
 
 from include.artefact import REFERENCE, features_of, read_manifest
 from include.errors import ArtefactError
+from include.learning.kinds import KINDS, task_of
+from include.learning.task import Task
 from include.ledger import Window, nights, open_ledger, releases
 from include.monitoring.drift import as_measures, drifted_share, measure_drift
 from include.monitoring.noise import noise_of
@@ -45,7 +47,7 @@ def _measure_window(  # noqa: PLR0913  one call, and each names another thing
     reports = settings.lake / pipeline.name / "reports"
     page = reports / "drift" / f"{day}-v{version}.html"
     quality_page = reports / "quality" / f"{day}-v{version}.html"
-    labelled, quality, metrics = measure_quality(rows, pipeline.governor.metric, quality_page)
+    labelled, quality, metrics = measure_quality(rows, _task_of(pipeline, model_uri, rows), pipeline, quality_page)
     if quality_page.exists():
         metrics["report"] = str(quality_page.relative_to(settings.lake))
     drift = _measure_columns(pipeline, rows, model_uri, page)
@@ -74,6 +76,13 @@ def _measure_columns(pipeline: Pipeline, rows: pa.Table, model_uri: str | None, 
         return {"share": None, "why": str(error), "columns": {}}
     columns = measure_drift(rows, reference, features, noise=noise, policy=pipeline.monitoring, page=page)
     return {"share": drifted_share(columns, features), "columns": as_measures(columns)}
+
+
+def _task_of(pipeline: Pipeline, model_uri: str | None, rows: pa.Table) -> Task:
+    try:
+        return task_of(read_manifest(model_uri or ""))
+    except ArtefactError:  # what it answered can be judged without it
+        return KINDS[pipeline.training.task].from_answers(rows)
 
 
 def _reference_of(model_uri: str | None) -> tuple[pa.Table, Features]:

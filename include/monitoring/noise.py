@@ -12,9 +12,9 @@ from scipy.spatial.distance import jensenshannon
 from scipy.stats import wasserstein_distance
 
 from include import artefact, atomic, lake
+from include.learning.kinds import task_of
+from include.learning.task import PREDICTION
 from include.pipeline import Features, Pipeline
-
-PREDICTION = "prediction"
 
 
 def noise_of(pipeline: Pipeline, model_uri: str, reference: pa.Table, cache: Path) -> dict[str, float]:
@@ -34,7 +34,7 @@ def noise_of(pipeline: Pipeline, model_uri: str, reference: pa.Table, cache: Pat
     window = lake.read_clean(pipeline.name, first, last, columns, manifest["snapshot_id"])
     model = artefact.load_session(model_uri, manifest["sha256"])
     predictions = artefact.predict(model, {name: window[name].to_pylist() for name in features.names}, features)
-    window = window.append_column(PREDICTION, pa.array(predictions.astype(np.float64)))
+    window = window.append_column(PREDICTION, task_of(manifest).columns(predictions)[PREDICTION])
     noise = furthest_days(window, reference, pipeline.date, features)
     atomic.write_text(path, json.dumps(noise, indent=1))
     return noise
@@ -44,12 +44,21 @@ def furthest_days(window: pa.Table, reference: pa.Table, date: str, features: Fe
     """Return, by column, the largest distance of a single day from the reference; 0 if no day can be compared."""
     days = window[date].cast(pa.string())
     parts = [window.filter(pc.equal(days, day)) for day in pc.unique(days).to_pylist()]
+    numeric, categorical = columns_of(reference, features)
     kinds: Mapping[str, Callable[[pa.ChunkedArray, pa.ChunkedArray], float | None]] = {
-        **dict.fromkeys([*features.numeric, PREDICTION], number_distance),
-        **dict.fromkeys(features.categorical, category_distance),
+        **dict.fromkeys(numeric, number_distance),
+        **dict.fromkeys(categorical, category_distance),
     }
     distances = {name: [distance(part[name], reference[name]) for part in parts] for name, distance in kinds.items()}
     return {name: max((found for found in days if found is not None), default=0.0) for name, days in distances.items()}
+
+
+def columns_of(reference: pa.Table, features: Features) -> tuple[list[str], list[str]]:
+    """Return the names of (numeric, categorical) columns to compare, the prediction among those of its type."""
+    is_number = PREDICTION not in reference.column_names or pa.types.is_floating(reference[PREDICTION].type)
+    if is_number:
+        return [*features.numeric, PREDICTION], [*features.categorical]
+    return [*features.numeric], [*features.categorical, PREDICTION]
 
 
 def number_distance(current: pa.ChunkedArray, reference: pa.ChunkedArray) -> float | None:

@@ -1,46 +1,96 @@
 """This file measures how good a window's predictions were, on the rows whose label is known."""
 
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
 from include import atomic, evaluation
-from include.evaluation import Floats
-from include.monitoring.windows import LABEL
+from include.learning.metrics import TaskName
+from include.learning.task import LABEL, PREDICTION, Task
+from include.pipeline import Pipeline
+
+if TYPE_CHECKING:
+    from evidently import DataDefinition
+    from evidently.core.container import MetricContainer
+
+    Page = tuple[type, DataDefinition, MetricContainer]  # the labels' type, what is drawn of which columns
 
 
-def measure_quality(window: pa.Table, metric: str, page: Path) -> tuple[int, float | None, dict[str, Any]]:
+def measure_quality(
+    window: pa.Table, task: Task, pipeline: Pipeline, page: Path
+) -> tuple[int, float | None, dict[str, Any]]:
     """Return the number of labelled rows, their quality (None if unknown), and all metrics or the reason.
 
     What is decided by is computed by the gate's own functions, so that governor and gate mean the same by a word; the
     page for people, written where quality is known, is Evidently's.
+
+    :param task: that of the version which answered.
     """
-    labelled = window.filter(pc.and_(pc.is_valid(window[LABEL]), pc.is_valid(window["prediction"])))
-    labels = labelled[LABEL].to_numpy().astype(np.float64)
-    predictions = labelled["prediction"].to_numpy().astype(np.float64)
-    if not len(labels):
+    labelled = window.filter(pc.and_(pc.is_valid(window[LABEL]), pc.is_valid(window[PREDICTION])))
+    if not len(labelled):
         return 0, None, {"state": "unknown", "why": "no row has a label yet"}
+    if task.name != pipeline.training.task:
+        why = f"a {task.name} model answered, but the YAML now says `training.task: {pipeline.training.task}`"
+        return len(labelled), None, {"state": "unknown", "why": why}
+    everyone, labels, (predictions,) = task.compare(labelled[LABEL], (task, task.recorded(labelled)))
     try:
-        found = evaluation.metrics(labels, predictions)
+        found = evaluation.metrics(everyone, labels, predictions, prices=everyone.prices(pipeline.gate.costs))
     except ValueError as error:
-        return len(labels), None, {"state": "unknown", "why": str(error)}
-    _write_page(labels, predictions, page)
-    rates = {"label_rate": float(labels.mean()), "mean_prediction": float(predictions.mean())}
-    return len(labels), found[metric], {"state": "known", **found, **rates}
+        return len(labelled), None, {"state": "unknown", "why": str(error)}
+    _write_page(labelled.select([LABEL, PREDICTION]), task.name, page)
+    spread = {
+        "labels": everyone.summary(labels),
+        "predictions": everyone.summary(everyone.decided(predictions)),
+    }
+    return len(labelled), found[pipeline.governor.metric], {"state": "known", **found, **spread}
 
 
-def _write_page(labels: Floats, predictions: Floats, page: Path) -> None:
+def _write_page(labelled: pa.Table, task: TaskName, page: Path) -> None:
     # Imported here: Evidently takes seconds, and most publications have nothing to measure.
-    import pandas as pd  # noqa: PLC0415
-    from evidently import BinaryClassification, DataDefinition, Dataset, Report  # noqa: PLC0415
-    from evidently.presets import ClassificationQuality  # noqa: PLC0415
+    from evidently import Dataset, Report  # noqa: PLC0415
 
-    frame = pd.DataFrame({"label": labels.astype(int), "prediction": predictions})
-    task = BinaryClassification(target="label", prediction_probas="prediction", pos_label=1)
-    data = Dataset.from_pandas(frame, data_definition=DataDefinition(classification=[task]))
-    drawn = Report([ClassificationQuality(conf_matrix=True, pr_curve=True, include_tests=False)]).run(data, None)
+    seen = sorted(set(labelled[LABEL].to_pylist() + labelled[PREDICTION].to_pylist()))
+    kind, definition, preset = _PAGES[task](seen)
+    frame = labelled.to_pandas().astype({LABEL: kind})
+    drawn = Report([preset]).run(Dataset.from_pandas(frame, data_definition=definition), None)
     with atomic.replacing(page) as temporary:
         drawn.save_html(str(temporary))
+
+
+def _binary_page(_seen: list[Any]) -> "Page":
+    from evidently import BinaryClassification, DataDefinition  # noqa: PLC0415
+    from evidently.presets import ClassificationQuality  # noqa: PLC0415
+
+    columns = BinaryClassification(target=LABEL, prediction_probas=PREDICTION, pos_label=1)
+    preset = ClassificationQuality(conf_matrix=True, pr_curve=True, include_tests=False)
+    return int, DataDefinition(classification=[columns]), preset  # 0.0 and 1.0 would be numbers to it, not classes
+
+
+def _multiclass_page(seen: list[Any]) -> "Page":
+    from evidently import BinaryClassification, DataDefinition, MulticlassClassification  # noqa: PLC0415
+    from evidently.presets import ClassificationQuality  # noqa: PLC0415
+
+    columns = MulticlassClassification(target=LABEL, prediction_labels=PREDICTION)
+    if len(seen) == 2:  # Evidently then looks for the positive one, and raises KeyError (0.7.23)
+        columns = BinaryClassification(target=LABEL, prediction_labels=PREDICTION, pos_label=seen[1])
+    return str, DataDefinition(classification=[columns]), ClassificationQuality(conf_matrix=True, include_tests=False)
+
+
+def _regression_page(_seen: list[Any]) -> "Page":
+    from evidently import DataDefinition, Regression  # noqa: PLC0415
+    from evidently.presets import RegressionQuality  # noqa: PLC0415
+
+    columns = Regression(target=LABEL, prediction=PREDICTION)
+    # The larger presets of this and of the last page raise KeyError and AttributeError without tests (0.7.23).
+    preset = RegressionQuality(pred_actual_plot=True, error_plot=True, error_distr=True, include_tests=False)
+    return float, DataDefinition(regression=[columns]), preset
+
+
+_PAGES: "dict[TaskName, Callable[[list[Any]], Page]]" = {
+    "binary": _binary_page,
+    "multiclass": _multiclass_page,
+    "regression": _regression_page,
+}

@@ -10,14 +10,15 @@ import pyarrow.parquet as pq
 
 from include import atomic, lake
 from include.errors import PublishError
+from include.learning.kinds import KINDS, labels_of
+from include.learning.metrics import TaskName
+from include.learning.task import LABEL, PREDICTION
 from include.ledger import Publication, open_ledger
 from include.partition import run_key_of
 from include.pipeline import Pipeline
 from include.settings import load_settings
 
 log = logging.getLogger(__name__)
-
-LABEL = "label"
 
 
 def collect(pipeline: Pipeline, publication_id: str) -> str:
@@ -42,17 +43,18 @@ def collect(pipeline: Pipeline, publication_id: str) -> str:
 
 def newest_answers(table: pa.Table, key: str) -> pa.Table:
     """Keep one row per key and version: the last that was answered."""
-    order = table.select([key, "version", "at", "id"]).append_column("row", pa.array(range(len(table))))
+    order = table.select([key, "version", "at", "id"]).append_column("row", pa.array(range(len(table)), pa.int64()))
     order = order.sort_by([("at", "ascending"), ("id", "ascending")])
     last = order.group_by([key, "version"], use_threads=False).aggregate([("row", "last")])["row_last"]
     return table.take(last.combine_chunks().sort())
 
 
-def with_labels(table: pa.Table, clean: pa.Table, key: str, target: str) -> pa.Table:
-    """Append the label of each row's key as 0.0 or 1.0; null where there is none (yet)."""
-    known = clean.filter(pc.is_valid(clean[target]))
-    row = pc.index_in(table[key], value_set=known[key].cast(pa.string()).combine_chunks())
-    return table.append_column(LABEL, known[target].cast(pa.float64()).take(row))
+def with_labels(table: pa.Table, clean: pa.Table, key: str, task: TaskName, target: str) -> pa.Table:
+    """Append the label of each row's key as the task keeps it; null where there is none (yet)."""
+    labels = labels_of(clean, task, target)
+    is_known = pc.is_valid(labels)
+    row = pc.index_in(table[key], value_set=clean[key].filter(is_known).cast(pa.string()).combine_chunks())
+    return table.append_column(LABEL, labels.filter(is_known).take(row))
 
 
 def _days_of(publication_id: str) -> list[str]:
@@ -64,11 +66,22 @@ def _days_of(publication_id: str) -> list[str]:
 
 
 def _window(pipeline: Pipeline, folder: Path, day: str) -> pa.Table:
+    task, target = pipeline.training.task, pipeline.training.target
     files = [pq.ParquetFile(path).read() for path in _files(folder, day)]
-    answers = newest_answers(pa.concat_tables(files, promote_options="permissive"), pipeline.key)
-    target = pipeline.training.target
+    answers = newest_answers(_of_one_kind(files, task, day), pipeline.key)
     clean = lake.read_clean(pipeline.name, day, day, [pipeline.key, target])
-    return with_labels(answers, clean, pipeline.key, target)
+    return with_labels(answers, clean, pipeline.key, task, target)
+
+
+def _of_one_kind(files: list[pa.Table], task: TaskName, day: str) -> pa.Table:
+    # After the YAML's task has changed, older versions may have answered in words what is now a number.
+    wanted = KINDS[task].fields[0].type
+    fitting = [file for file in files if file.schema.field(PREDICTION).type == wanted]
+    if len(fitting) < len(files):
+        told = (day, len(files) - len(fitting), len(files), task)
+        log.warning("%s: %s of %s files of predictions are left out, no %s model wrote them", *told)
+    nothing = files[0].slice(0, 0).drop_columns([PREDICTION])
+    return pa.concat_tables(fitting or [nothing], promote_options="permissive")
 
 
 def _files(folder: Path, day: str) -> list[Path]:

@@ -16,6 +16,7 @@ from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 from include.artefact import predict
 from include.errors import BadRequestError
 from include.serving.capture import Capture, Captured
+from include.serving.contract import INVOCATION
 from include.serving.instances import read_instances
 from include.serving.metrics import Metrics
 from include.serving.model import Models, Served
@@ -86,12 +87,12 @@ def create_app(settings: Settings | None = None) -> FastAPI:
         """Give the counters in Prometheus' format."""
         return Response(generate_latest(endpoint.metrics.registry), media_type=CONTENT_TYPE_LATEST)
 
-    @app.post("/invocations")
+    @app.post("/invocations", **INVOCATION)
     async def invoke_only(request: Request) -> Response:
         """Predict for each of `instances`, where only one pipeline is served."""
         return await endpoint.invoke(request, None)
 
-    @app.post("/invocations/{pipeline}")
+    @app.post("/invocations/{pipeline}", **INVOCATION)
     async def invoke(request: Request, pipeline: str) -> Response:
         """Predict for each of `instances` with the named pipeline's model."""
         return await endpoint.invoke(request, pipeline)
@@ -105,22 +106,23 @@ def answer(served: Served, body: bytes) -> tuple[bytes, Captured]:
     :raises BadRequestError: naming the field and the row.
     """
     asked = read_instances(body, key=served.key, day=served.date, features=served.features)
-    predictions = [float(value) for value in predict(served.session, asked.columns, served.features)]
+    answers = served.task.answers(predict(served.session, asked.columns, served.features))
     captured = Captured(
         pipeline=served.state.pipeline,
         version=served.state.version,
         key=served.key,
         features=served.features,
+        task=served.task,
         at=datetime.now(UTC),
-        ids=[uuid.uuid4().hex for _ in predictions],
+        ids=[uuid.uuid4().hex for _ in answers],
         keys=asked.keys,
         days=asked.days,
         columns=asked.columns,
-        predictions=predictions,
+        answers=answers,
     )
     rows = [
-        {"id": request_id, served.key: key, "prediction": prediction}
-        for request_id, key, prediction in zip(captured.ids, captured.keys, predictions, strict=True)
+        {"id": request_id, served.key: key, **said}
+        for request_id, key, said in zip(captured.ids, captured.keys, answers, strict=True)
     ]
     content = {"pipeline": captured.pipeline, "version": captured.version, "predictions": rows}
     return json.dumps(content, separators=(",", ":")).encode(), captured

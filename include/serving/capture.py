@@ -13,6 +13,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from include import atomic
+from include.learning.task import Task
 from include.pipeline import Features
 from include.serving.metrics import Metrics
 
@@ -31,16 +32,17 @@ class Captured:
     version: int
     key: str  # name of the key column
     features: Features
+    task: Task
     at: datetime
     ids: list[str]
     keys: list[str | int]
     days: list[str | None]
     columns: dict[str, list[Any]]
-    predictions: list[float]
+    answers: list[dict[str, Any]]
 
 
-def capture_schema(key: str, features: Features) -> pa.Schema:
-    """Return the columns of captured predictions, the same for every file of one set of features."""
+def capture_schema(key: str, features: Features, task: Task) -> pa.Schema:
+    """Return the columns of captured predictions, the same for every file of one task and set of features."""
     return pa.schema(
         [
             ("id", pa.string()),
@@ -48,7 +50,7 @@ def capture_schema(key: str, features: Features) -> pa.Schema:
             ("day", pa.string()),
             ("version", pa.int64()),
             ("at", pa.timestamp("us", tz="UTC")),
-            ("prediction", pa.float64()),
+            *task.fields,
             *((name, pa.float64()) for name in features.numeric),
             *((name, pa.string()) for name in features.categorical),
         ]
@@ -122,7 +124,7 @@ def _group(batch: list[Captured]) -> dict[tuple[str, str, pa.Schema], dict[str, 
     schemas: dict[tuple[str, int], pa.Schema] = {}
     for request in batch:
         mark = (request.pipeline, request.version)
-        schema = schemas.setdefault(mark, capture_schema(request.key, request.features))
+        schema = schemas.setdefault(mark, capture_schema(request.key, request.features, request.task))
         today = request.at.date().isoformat()
         for number, day in enumerate(request.days):
             rows = groups[request.pipeline, day or today, schema]
@@ -131,7 +133,8 @@ def _group(batch: list[Captured]) -> dict[tuple[str, str, pa.Schema], dict[str, 
             rows["day"].append(day or today)
             rows["version"].append(request.version)
             rows["at"].append(request.at)
-            rows["prediction"].append(request.predictions[number])
+            for name, value in request.answers[number].items():
+                rows[name].append(value)
             for name, values in request.columns.items():
                 rows[name].append(values[number])
     return groups

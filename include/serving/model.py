@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING
 
 from include.artefact import features_of, load_session, predict, read_manifest
 from include.config import load_pipeline
+from include.learning.kinds import task_of
+from include.learning.task import Task
 from include.pipeline import Features
 from include.serving.metrics import Metrics
 from include.serving.state import State, read_state, state_path
@@ -30,6 +32,7 @@ class Served:
     key: str
     date: str
     features: Features
+    task: Task
     session: "InferenceSession"
 
 
@@ -39,10 +42,11 @@ def load(settings: Settings, state: State) -> Served:
     :raises ArtefactError: if the file is missing or is not the one declared.
     """
     pipeline = load_pipeline(state.pipeline, settings.pipelines)
-    features = features_of(read_manifest(state.model_uri))
+    manifest = read_manifest(state.model_uri)
+    features, task = features_of(manifest), task_of(manifest)
     session = load_session(state.model_uri, state.sha256)
     predict(session, {name: [None] for name in features.names}, features)
-    return Served(state=state, key=pipeline.key, date=pipeline.date, features=features, session=session)
+    return Served(state=state, key=pipeline.key, date=pipeline.date, features=features, task=task, session=session)
 
 
 class Models:

@@ -10,6 +10,8 @@ import pyarrow.compute as pc
 
 from include import lake
 from include.errors import ConfigError, NotEnoughDataError
+from include.learning.kinds import KINDS, labels_of
+from include.learning.task import LABEL
 from include.pipeline import Features
 from include.training.spec import Spec
 
@@ -20,23 +22,22 @@ class Window:
 
     keys: pa.Array
     days: npt.NDArray[np.str_]
-    labels: npt.NDArray[np.float32]
+    labels: pa.ChunkedArray  # as the task keeps them in files
     columns: dict[str, npt.NDArray[Any]]
 
     def __len__(self) -> int:
         """Return the number of rows."""
         return len(self.labels)
 
-    def as_table(self, spec: Spec, rows: npt.NDArray[np.intp] | None = None, **more: npt.NDArray[Any]) -> pa.Table:
-        """Return the rows (or those named) as Arrow, with further columns: key, day, label, features."""
+    def as_table(self, spec: Spec, rows: npt.NDArray[np.intp] | None = None) -> pa.Table:
+        """Return the rows (or those named) as Arrow: key, day, label, features."""
         columns = {
             spec.key: self.keys,
             spec.date: pa.array(self.days.astype(object)),
-            "label": self.labels,
-            **self.columns,
-            **more,
+            LABEL: self.labels,
+            **{name: pa.array(values, from_pandas=True) for name, values in self.columns.items()},
         }
-        table = pa.table({name: pa.array(values, from_pandas=True) for name, values in columns.items()})
+        table = pa.table(columns)
         return table if rows is None else table.take(pa.array(rows))
 
 
@@ -50,12 +51,13 @@ def load_windows(spec: Spec) -> tuple[Window, Window]:
 def split(table: pa.Table, spec: Spec) -> tuple[Window, Window]:
     """Return (training, hold-out): rows with a label, sorted, cut at the first held-out day.
 
+    :raises ConfigError: if the target cannot be the task's.
     :raises NotEnoughDataError: if one of the two has no rows, or rows of one class only.
     """
+    labels = labels_of(table, spec.training.task, spec.training.target)
+    table = table.select([spec.key, spec.date, *spec.training.features.names]).append_column(LABEL, labels)
     table = table.set_column(table.column_names.index(spec.date), spec.date, pc.cast(table[spec.date], pa.string()))
-    table = table.filter(pc.is_valid(table[spec.training.target])).sort_by(
-        [(spec.date, "ascending"), (spec.key, "ascending")]
-    )
+    table = table.filter(pc.is_valid(table[LABEL])).sort_by([(spec.date, "ascending"), (spec.key, "ascending")])
     is_train = pc.less_equal(table[spec.date], spec.train_days[1])
     is_holdout = pc.greater_equal(table[spec.date], spec.holdout_days[0])
     return (
@@ -84,11 +86,12 @@ def feature_columns(table: pa.Table, features: Features) -> dict[str, npt.NDArra
 
 
 def _window(table: pa.Table, spec: Spec, name: str) -> Window:
-    labels = pc.cast(table[spec.training.target], pa.float32()).to_numpy()
-    if len(np.unique(labels)) < 2:
+    labels = table[LABEL]
+    if len(pc.unique(labels)) < 2:
         raise NotEnoughDataError(
-            f"The {name} of '{spec.pipeline}' has {len(labels)} labelled rows, all of one class or none at all: both "
-            "classes are needed to learn and to judge. Ingest days with labels of both kinds."
+            f"The {name} of '{spec.pipeline}' has {len(labels)} labelled rows, all with the same label or none at all: "
+            f"{KINDS[spec.training.task].needed_labels} are needed to learn and to judge. Ingest days with labels of "
+            "more than one kind."
         )
     return Window(
         keys=table[spec.key].combine_chunks(),

@@ -18,8 +18,8 @@ from torch import nn
 from include import artefact
 from include.errors import ArtefactError
 from include.features import OUTPUT
+from include.learning.task import Task
 from include.pipeline import Features
-from include.training.models import Probability
 
 log = logging.getLogger(__name__)
 
@@ -28,7 +28,10 @@ LARGEST_DIFFERENCE = 1e-5
 
 
 def export(preprocessor: ColumnTransformer, network: nn.Module, features: Features) -> bytes:
-    """Return one ONNX graph: an input [rows, 1] per raw column, the output `probability` [rows]."""
+    """Return one ONNX graph: an input [rows, 1] per raw column; the output `prediction` is [rows] or [rows, classes].
+
+    :param network: takes the preprocessed matrix, gives answers.
+    """
     front = _preprocessing_graph(preprocessor, features)
     back = _network_graph(network, width=len(features.names))
     front.ir_version = back.ir_version = min(front.ir_version, back.ir_version)
@@ -43,15 +46,20 @@ def export(preprocessor: ColumnTransformer, network: nn.Module, features: Featur
 
 
 def check_same(
-    content: bytes, columns: Mapping[str, npt.NDArray[Any]], expected: npt.NDArray[np.float32], features: Features
+    content: bytes,
+    columns: Mapping[str, npt.NDArray[Any]],
+    expected: npt.NDArray[np.float32],
+    features: Features,
+    task: Task,
 ) -> tuple[npt.NDArray[np.float32], float]:
     """Return what the exported graph predicts from raw columns, and its largest difference from PyTorch's predictions.
 
-    :raises ArtefactError: if they differ by more than 1e-5 anywhere, or are not numbers.
+    :raises ArtefactError: if they differ by more than 1e-5 anywhere (of a value's size), or are not numbers.
     """
     predictions = artefact.predict(artefact.session_of(content), columns, features)
-    difference = float(np.abs(predictions - expected).max())
-    if not difference <= LARGEST_DIFFERENCE or predictions.shape != expected.shape:
+    is_same_shape = predictions.shape == expected.shape
+    difference = float(task.difference(predictions, expected).max()) if is_same_shape else np.inf
+    if not difference <= LARGEST_DIFFERENCE:
         raise ArtefactError(
             f"The exported graph differs from PyTorch by up to {difference:.2e} on {len(expected)} rows, at most "
             f"{LARGEST_DIFFERENCE:.0e} is allowed: it is not kept. Look for feature values beyond float32's precision."
@@ -70,7 +78,7 @@ def _preprocessing_graph(preprocessor: ColumnTransformer, features: Features) ->
 
 def _network_graph(network: nn.Module, width: int) -> onnx.ModelProto:
     rows = torch.export.Dim("rows", min=1)
-    model = Probability(network).cpu().eval()
+    model = network.cpu().eval()
     for chatty in ("torch.onnx", "onnxscript", "onnx_ir"):
         logging.getLogger(chatty).setLevel(logging.ERROR)
     with warnings.catch_warnings():

@@ -1,6 +1,5 @@
 """This file is the network: embeddings for categories beside scaled numbers, then a plain multi-layer perceptron."""
 
-import math
 from collections.abc import Sequence
 from itertools import pairwise
 
@@ -14,14 +13,12 @@ _EMBEDDING_SPREAD = 0.1
 
 
 class TabularNet(nn.Module):
-    """Return one logit per row of the preprocessed matrix: numbers first, then codes of categories, -1 for unknown."""
+    """Return outputs for each row of the preprocessed matrix: numbers, then codes of categories, -1 for unknown."""
 
     offsets: Tensor
 
-    def __init__(
-        self, num_numeric: int, num_categories: Sequence[int], training: Training, *, base_rate: float
-    ) -> None:
-        """Build the layers; the first answer to any row is the base rate, so no epoch is spent on learning that."""
+    def __init__(self, num_numeric: int, num_categories: Sequence[int], training: Training, *, start: Tensor) -> None:
+        """Build the layers; the first outputs for any row are `start`, so no epoch is spent on learning those."""
         super().__init__()
         self.num_numeric = num_numeric
         # One table for all columns, one look-up: each column owns a stretch of it, which begins with its "unknown".
@@ -39,27 +36,15 @@ class TabularNet(nn.Module):
         for width_in, width_out in pairwise(widths):
             blocks += [nn.Linear(width_in, width_out), nn.ReLU(), nn.Dropout(training.dropout)]
         self.body = nn.Sequential(*blocks)
-        self.head = nn.Linear(widths[-1], 1)
+        self.head = nn.Linear(widths[-1], len(start))
         nn.init.zeros_(self.head.weight)
-        nn.init.constant_(self.head.bias, math.log(base_rate / (1 - base_rate)))
+        with torch.no_grad():
+            self.head.bias.copy_(start)
 
     def forward(self, matrix: Tensor) -> Tensor:
-        """Return logits, shape [rows]."""
+        """Return outputs, shape [rows, width]."""
         numbers, codes = matrix[:, : self.num_numeric], matrix[:, self.num_numeric :]
         embedded = self.embeddings(codes.to(torch.int64) + self.offsets).flatten(start_dim=1)
         hidden = self.body(torch.cat([numbers, embedded], dim=1))
-        logits: Tensor = self.head(hidden).squeeze(1)
-        return logits
-
-
-class Probability(nn.Module):
-    """The network as it is served: probabilities in place of logits."""
-
-    def __init__(self, network: nn.Module) -> None:
-        """Wrap a network that returns logits."""
-        super().__init__()
-        self.network = network
-
-    def forward(self, matrix: Tensor) -> Tensor:
-        """Return probabilities, shape [rows]."""
-        return torch.sigmoid(self.network(matrix))
+        outputs: Tensor = self.head(hidden)
+        return outputs

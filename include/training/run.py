@@ -7,20 +7,26 @@ import tempfile
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import asdict
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+import pyarrow as pa
 import pyarrow.parquet as pq
 
 from include import artefact, registry
 from include.config import load_pipeline
 from include.errors import ArtefactError
-from include.evaluation import metrics
+from include.evaluation import metrics, quality
+from include.learning.kinds import KINDS, task_of
+from include.learning.metrics import metrics_of
+from include.learning.scoring import Floats
+from include.learning.task import Task
 from include.training import export, report
 from include.training.data import Window, load_windows
+from include.training.heads import head_of
 from include.training.models import TabularNet
 from include.training.preprocessing import categories_of, fit_preprocessor, transform
 from include.training.spec import Spec
@@ -59,26 +65,37 @@ def train(spec: Spec, seconds: Stopwatch) -> dict[str, Any]:
         log.info("Learn from %s rows, hold out %s rows", len(window), len(holdout))
         preprocessor = fit_preprocessor(window.columns, features)
         matrix, holdout_matrix = (transform(preprocessor, part.columns, features) for part in (window, holdout))
+        task = KINDS[spec.training.task].learn(window.labels)
+        labels, holdout_labels = task.encode(window.labels), task.encode(holdout.labels)
     with seconds("steps"):
         categories = categories_of(preprocessor, features)
-        base_rate = float(window.labels.mean())
         sizes = [len(seen) for seen in categories.values()]
-        trainer = Trainer(TabularNet(len(features.numeric), sizes, spec.training, base_rate=base_rate), spec.training)
-        curves = trainer.fit((matrix, window.labels), (holdout_matrix, holdout.labels))
+        head = head_of(task)
+        network = TabularNet(len(features.numeric), sizes, spec.training, start=head.start(labels))
+        trainer = Trainer(network, head, spec.training)
+        judge = partial(_qualities, task, holdout_labels)
+        curves = trainer.fit((matrix, labels), (holdout_matrix, holdout_labels), judge)
     with seconds("export"):
         expected = trainer.predict(holdout_matrix)
-        content = export.export(preprocessor, trainer.network, features)
-        predictions, parity = export.check_same(content, holdout.columns, expected, features)
+        content = export.export(preprocessor, trainer.model, features)
+        predictions, parity = export.check_same(content, holdout.columns, expected, features, task)
 
+    everyone, true, (known,) = task.compare(holdout.labels, (task, predictions))
     manifest = {
         **_about_data(spec, window, holdout),
+        "task": task.as_dict(),
+        "labels": task.summary(labels),
         "sha256": artefact.sha256_of(content),
-        "metrics": metrics(holdout.labels, predictions),
+        "metrics": metrics(everyone, true, known),
         "categories": categories,
         "parity": parity,
         **_about_steps(spec, curves),
     }
     return _store(spec, manifest, content, (window, holdout, predictions), seconds)
+
+
+def _qualities(task: Task, labels: Floats, predictions: Floats) -> dict[str, float]:
+    return {name: quality(name, labels, predictions) for name in metrics_of(task.name)}
 
 
 def _store(
@@ -89,14 +106,15 @@ def _store(
     seconds: Stopwatch,
 ) -> dict[str, Any]:
     window, holdout, predictions = scored
+    task = task_of(manifest)
     spec.folder.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix=".training-", dir=spec.folder.parent) as scratch:
         folder = Path(scratch) / "model"
         folder.mkdir()
         with seconds("report"):
             (folder / artefact.MODEL).write_bytes(content)
-            pq.write_table(holdout.as_table(spec, prediction=predictions), folder / artefact.HOLDOUT)
-            pq.write_table(_reference(spec, window, content), folder / artefact.REFERENCE)
+            pq.write_table(_answered(holdout.as_table(spec), task, predictions), folder / artefact.HOLDOUT)
+            pq.write_table(_reference(spec, task, window, content), folder / artefact.REFERENCE)
             report.write_report(folder, manifest, holdout.labels, predictions)
         with seconds("mlflow"):
             manifest["tracking_run"] = registry.log_training(folder, manifest)
@@ -110,13 +128,18 @@ def _store(
     return manifest
 
 
-def _reference(spec: Spec, window: Window, content: bytes) -> Any:
+def _reference(spec: Spec, task: Task, window: Window, content: bytes) -> pa.Table:
     size = min(spec.sample_rows, len(window))
     rows = np.sort(np.random.default_rng(spec.training.seed).choice(len(window), size, replace=False))
     columns = {name: values[rows] for name, values in window.columns.items()}
     predictions = artefact.predict(artefact.session_of(content), columns, spec.training.features)
-    table = window.as_table(spec, rows)
-    return table.append_column("prediction", [predictions])
+    return _answered(window.as_table(spec, rows), task, predictions)
+
+
+def _answered(table: pa.Table, task: Task, predictions: npt.NDArray[np.float32]) -> pa.Table:
+    for name, values in task.columns(predictions).items():
+        table = table.append_column(name, values)
+    return table
 
 
 def _about_data(spec: Spec, window: Window, holdout: Window) -> dict[str, Any]:
@@ -138,7 +161,6 @@ def _about_data(spec: Spec, window: Window, holdout: Window) -> dict[str, Any]:
         "holdout_days": list(spec.holdout_days),
         "train_rows": len(window),
         "holdout_rows": len(holdout),
-        "base_rate": float(window.labels.mean()),
         "ranges": ranges,
     }
 
@@ -146,7 +168,7 @@ def _about_data(spec: Spec, window: Window, holdout: Window) -> dict[str, Any]:
 def _about_steps(spec: Spec, curves: Curves) -> dict[str, Any]:
     return {
         "losses": curves.loss,
-        "curves": asdict(curves),
+        "curves": curves.as_dict(),
         "seed": spec.training.seed,
         "parameters": spec.training.model_dump(exclude={"features", "target"}),
         "tracking_run": "",

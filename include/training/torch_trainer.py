@@ -3,7 +3,9 @@
 import logging
 import os
 import time
+from collections.abc import Callable
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -11,12 +13,13 @@ import torch
 from torch import Tensor, nn
 
 from include.errors import TrainingFailedError
-from include.evaluation import quality
 from include.pipeline import Training
+from include.training.heads import Head
 
 log = logging.getLogger(__name__)
 
 Matrix = npt.NDArray[np.float32]
+Labels = npt.NDArray[Any]
 
 
 @dataclass
@@ -25,8 +28,18 @@ class Curves:
 
     loss: list[float] = field(default_factory=list)
     holdout_loss: list[float] = field(default_factory=list)
-    holdout_auc: list[float] = field(default_factory=list)
     rows_per_second: list[float] = field(default_factory=list)
+    quality: dict[str, list[float]] = field(default_factory=dict)  # on the hold-out, by metric
+
+    def as_dict(self) -> dict[str, list[float]]:
+        """Return all curves by name."""
+        held_out = {f"holdout_{name}": values for name, values in self.quality.items()}
+        return {
+            "loss": self.loss,
+            "holdout_loss": self.holdout_loss,
+            "rows_per_second": self.rows_per_second,
+            **held_out,
+        }
 
 
 def make_deterministic(seed: int) -> None:
@@ -40,27 +53,33 @@ def make_deterministic(seed: int) -> None:
 
 
 class Trainer:
-    """Fits a network that returns logits to binary labels."""
+    """Fits a network to labels; the head says what its outputs mean."""
 
-    def __init__(self, network: nn.Module, training: Training) -> None:
-        """Prepare network, loss, optimiser and schedule; nothing is learned yet."""
+    def __init__(self, network: nn.Module, head: Head, training: Training) -> None:
+        """Prepare network, optimiser and schedule; nothing is learned yet."""
         self.training = training
         self.device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
         self.network = network.to(self.device)
-        self.loss = nn.BCEWithLogitsLoss()
+        self.head = head.to(self.device)
         self.optimizer = torch.optim.AdamW(
             network.parameters(), lr=training.learning_rate, weight_decay=training.weight_decay
         )
         self.shuffle = torch.Generator().manual_seed(training.seed)
         self.curves = Curves()
 
-    def fit(self, train: tuple[Matrix, Matrix], holdout: tuple[Matrix, Matrix]) -> Curves:
+    def fit(
+        self,
+        train: tuple[Matrix, Labels],
+        holdout: tuple[Matrix, Labels],
+        judge: Callable[[Matrix], dict[str, float]] = lambda _predictions: {},
+    ) -> Curves:
         """Learn for all epochs and return the curves; the hold-out is only looked at.
 
+        :param judge: returns the metrics of predictions for the hold-out.
         :raises TrainingFailedError: if the loss is no longer a number.
         """
         # The whole table fits in memory: a batch is a look-up by a shuffled index, with no loader in between.
-        rows, labels = (torch.tensor(array, device=self.device) for array in train)
+        (rows, labels), held_out = self._tensors(train), self._tensors(holdout)
         steps = -(-len(rows) // self.training.batch_size) * self.training.epochs
         schedule = torch.optim.lr_scheduler.OneCycleLR(
             self.optimizer, max_lr=self.training.learning_rate, total_steps=steps
@@ -68,16 +87,23 @@ class Trainer:
         for epoch in range(1, self.training.epochs + 1):
             started = time.perf_counter()
             loss = self._run_epoch(rows, labels, schedule)
-            self._record(epoch, loss, len(rows) / (time.perf_counter() - started), holdout)
+            self._record(epoch, loss, len(rows) / (time.perf_counter() - started), held_out, judge)
         return self.curves
+
+    @property
+    def model(self) -> nn.Module:
+        """Return the network as it is served: answers in place of its outputs."""
+        return nn.Sequential(self.network, self.head)
 
     @torch.inference_mode()
     def predict(self, matrix: Matrix) -> Matrix:
-        """Return probabilities."""
-        self.network.eval()
-        logits = self.network(torch.tensor(matrix, device=self.device))
-        probabilities: Matrix = torch.sigmoid(logits).cpu().numpy()
-        return probabilities
+        """Return answers, shape [rows] or [rows, classes]."""
+        predictions: Matrix = self.model.eval()(torch.tensor(matrix, device=self.device)).cpu().numpy()
+        return predictions
+
+    def _tensors(self, data: tuple[Matrix, Labels]) -> tuple[Tensor, Tensor]:
+        matrix, labels = data
+        return torch.tensor(matrix, device=self.device), torch.tensor(labels, dtype=self.head.kind, device=self.device)
 
     def _run_epoch(self, rows: Tensor, labels: Tensor, schedule: torch.optim.lr_scheduler.LRScheduler) -> float:
         self.network.train()
@@ -90,30 +116,41 @@ class Trainer:
 
     def _run_batch(self, rows: Tensor, labels: Tensor) -> Tensor:
         self.optimizer.zero_grad(set_to_none=True)
-        loss: Tensor = self.loss(self.network(rows), labels)
+        loss = self.head.loss(self.network(rows), labels)
         loss.backward()  # type: ignore[no-untyped-call]
         self.optimizer.step()
         return loss.detach()
 
-    def _record(self, epoch: int, loss: float, speed: float, holdout: tuple[Matrix, Matrix]) -> None:
+    @torch.inference_mode()
+    def _record(  # noqa: PLR0913  everything that is told about an epoch
+        self,
+        epoch: int,
+        loss: float,
+        speed: float,
+        holdout: tuple[Tensor, Tensor],
+        judge: Callable[[Matrix], dict[str, float]],
+    ) -> None:
         if not np.isfinite(loss):
             raise TrainingFailedError(
                 f"The loss was {loss} in epoch {epoch} with learning rate {self.training.learning_rate}. Lower "
                 "`training.learning_rate`, or look for extreme values in the training window."
             )
         matrix, labels = holdout
-        predictions = self.predict(matrix)
+        self.network.eval()
+        outputs = self.network(matrix)
+        found = judge(self.head(outputs).cpu().numpy())
         self.curves.loss.append(loss)
-        self.curves.holdout_loss.append(quality("log_loss", labels, predictions))
-        self.curves.holdout_auc.append(quality("auc", labels, predictions))
+        self.curves.holdout_loss.append(float(self.head.loss(outputs, labels)))
         self.curves.rows_per_second.append(speed)
+        for name, value in found.items():
+            self.curves.quality.setdefault(name, []).append(value)
         log.info(
-            "Epoch %s/%s: loss %.4f, hold-out loss %.4f, hold-out AUC %.4f, %s rows/s on %s",
+            "Epoch %s/%s: loss %.4f, hold-out loss %.4f, %s%s rows/s on %s",
             epoch,
             self.training.epochs,
             loss,
             self.curves.holdout_loss[-1],
-            self.curves.holdout_auc[-1],
+            "".join(f"{name} {value:.4f}, " for name, value in found.items()),
             f"{speed:,.0f}",
             self.device,
         )

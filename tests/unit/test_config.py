@@ -29,7 +29,8 @@ def test_the_shipped_pipelines_load():
         (lambda it: it.update(colour="green"), "mine.yaml: 'colour': Extra inputs are not permitted (got 'green')"),
         (
             lambda it: it["gate"].update(metric="f1"),
-            "mine.yaml: 'gate.metric': Input should be 'auc' or 'log_loss' (got 'f1')",
+            "mine.yaml: 'gate.metric': Input should be 'auc', 'log_loss', 'brier', 'accuracy', 'macro_f1', 'cost', "
+            "'rmse', 'mae' or 'r2' (got 'f1')",
         ),
         (
             lambda it: it["training"].update(epochs="five"),
@@ -50,6 +51,55 @@ def test_a_mistake_names_file_key_and_what_was_found(tmp_path, change, said):
         load_pipelines(write(tmp_path, change))
 
     assert said in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        (
+            lambda it: it["training"].update(task="regression"),
+            "'gate.metric' is 'auc', which does not fit 'training.task: regression'; allowed: r2, rmse, mae",
+        ),
+        (
+            lambda it: it["training"].update(task="clustering"),
+            "'training.task': Input should be 'binary', 'multiclass' or 'regression' (got 'clustering')",
+        ),
+        (
+            lambda it: it["governor"].update(metric="macro_f1"),
+            "'governor.metric' is 'macro_f1', which does not fit 'training.task: binary'; "
+            "allowed: auc, log_loss, brier, accuracy",
+        ),
+        (
+            lambda it: (it["training"].update(task="regression"), it.pop("gate"), it.update(governor={})),
+            "'governor.max_quality_drop' is missing: 'rmse' is measured in a unit of your own",
+        ),
+        (lambda it: it["gate"].update(metric="cost"), "'gate.metric' is 'cost', but 'gate.costs' is missing"),
+        (
+            lambda it: it["gate"].update(costs={"a": {"b": 2.0}}),
+            "'gate.costs' does not fit 'training.task: binary'",
+        ),
+        (lambda it: it["gate"].update(slices=["carier"]), "'gate.slices' uses ['carier'], not columns of the clean"),
+    ],
+)
+def test_metrics_costs_and_slices_must_fit_the_task(tmp_path, change, said):
+    with pytest.raises(ConfigError) as caught:
+        load_pipelines(write(tmp_path, change))
+
+    assert said in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("task", "gate", "governor"),
+    [("binary", "auc", "log_loss"), ("multiclass", "log_loss", "log_loss"), ("regression", "r2", "rmse")],
+)
+def test_what_the_yaml_leaves_out_follows_from_the_task(tmp_path, task, gate, governor):
+    def change(it):
+        it["training"].update(task=task)
+        it["gate"], it["governor"] = {}, {"max_quality_drop": 2.0}
+
+    pipeline = load_pipeline("mine", write(tmp_path, change))
+
+    assert (pipeline.gate.metric, pipeline.governor.metric) == (gate, governor)
 
 
 def test_text_that_is_not_yaml_is_named(tmp_path):

@@ -1,3 +1,4 @@
+import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -11,7 +12,7 @@ from sqlalchemy import select
 from include import artefact, gatekeeping
 from include.errors import ArtefactError
 from include.ledger import Release, Request, open_ledger, releases, requests
-from include.pipeline import Features, Pipeline
+from include.pipeline import Costs, Features, Gate, Pipeline
 
 FEATURES = Features(numeric=["distance"], categorical=["carrier"])
 
@@ -82,7 +83,8 @@ def test_a_first_model_that_beats_the_base_rate_is_approved(
     with open_ledger() as session:
         release, request = session.get_one(Release, release_id), session.get_one(Request, request_id)
     assert (release.id, release.status, release.compared_with) == ("rides.v1", "approved", None)
-    assert (release.judged_until, release.quality, release.tracking_run) == ("2020-01-30", 0.7, "run-1")
+    assert (release.judged_until, release.tracking_run) == ("2020-01-30", "run-1")
+    assert release.quality == release.metrics["auc"] == release.gate["challenger"]
     assert release.gate["passed"]
     assert release.gate["days"] == 10
     assert release.note.startswith("Passed: auc 0.")
@@ -110,6 +112,33 @@ def test_the_challenger_meets_the_champion_on_the_same_rows(rides: Pipeline, cha
     assert (release.version, release.status, release.compared_with) == (2, "rejected", 1)
     assert release.gate["champion"] > 0.7 > 0.3 > release.gate["challenger"]
     assert "of the champion on 1000 rows of 10 days" in release.note
+
+
+def test_slices_and_costs_of_the_yaml_are_judged(rides: Pipeline, challenge: Callable[..., str]) -> None:
+    costs = Costs(false_positive=1.0, false_negative=5.0)
+    policy = Gate(metric="cost", margin=0.05, costs=costs, slices=["carrier", "ride_id"])
+    pipeline = rides.model_copy(update={"gate": policy})
+    promote(gatekeeping.evaluate(pipeline, challenge("one", 1.0)))
+
+    release_id = gatekeeping.evaluate(pipeline, challenge("two", -1.0))
+
+    release = releases_of(release_id)
+    assert release.status == "rejected"
+    assert release.metrics["cost"] == release.quality > release.gate["champion"] > 0
+    assert [(part["column"], part["value"]) for part in release.gate["worse_slices"]] == [("carrier", "AA")]
+    assert "Clearly worse: carrier=AA (cost " in release.note
+
+
+def test_a_champion_of_another_task_is_no_rival(rides: Pipeline, challenge: Callable[..., str]) -> None:
+    first = gatekeeping.evaluate(rides, challenge("one", 1.0))
+    promote(first)
+    manifest = Path(releases_of(first).model_uri) / artefact.MANIFEST
+    about = json.loads(manifest.read_text()) | {"task": {"name": "regression", "mean": 0.0, "spread": 1.0}}
+    manifest.write_text(json.dumps(about))
+
+    release = releases_of(gatekeeping.evaluate(rides, challenge("two", 1.0)))
+
+    assert (release.status, release.compared_with, release.gate["champion"]) == ("approved", 1, None)
 
 
 def test_a_champion_with_other_features_is_scored_on_rows_from_the_lake(

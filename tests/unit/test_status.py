@@ -5,6 +5,7 @@ from rich.console import Console
 
 from include import status
 from include.ledger import Decision, Window, nights, open_ledger, releases, requests
+from include.pipeline import Gate, Governor
 
 DAY = "2020-02-01"
 
@@ -58,6 +59,18 @@ def test_champion_days_and_decision_are_shown(rides, history):
     for word in ("1,234", "v1", "25%", "0.691"):
         assert word in served
     assert "refused" in text
+
+
+def test_quality_is_told_in_the_pipeline_s_own_metrics(rides, history):
+    policies = {"gate": Gate(metric="brier"), "governor": Governor(metric="log_loss")}
+
+    text = text_of(rides.model_copy(update=policies))
+
+    [heading] = [line for line in text.splitlines() if "drift" in line and "status" in line]
+    assert "auc" not in heading
+    assert heading.index("brier") < heading.index("log_loss")
+    [served] = [line for line in text.splitlines() if DAY in line and "published" in line]
+    assert "0.500" in served
 
 
 def test_the_page_links_to_the_reports(rides, history):

@@ -9,8 +9,11 @@ import pyarrow.parquet as pq
 import pytest
 
 from include import lake
+from include.learning.multiclass import Multiclass
+from include.learning.regression import Regression
 from include.ledger import nights, open_ledger, releases
 from include.monitoring import measuring
+from include.pipeline import Gate, Governor
 
 
 @pytest.fixture
@@ -80,6 +83,81 @@ def test_a_served_day_becomes_a_window_with_quality_drift_and_a_page(rides, cham
     assert window.measures["quality"]["report"] == "rides/reports/quality/2020-01-02-v1.html"
     assert "ROC AUC" in (settings.lake / window.measures["quality"]["report"]).read_text()
     json.dumps(window.measures, allow_nan=False)
+
+
+@pytest.mark.parametrize(
+    ("task", "changes", "columns", "metric", "drawn"),
+    [
+        (
+            Multiclass(("on time", "late", "never")),
+            {"gate": Gate(metric="log_loss"), "governor": Governor(metric="macro_f1")},
+            lambda rng, size: np.eye(3)[rng.integers(0, 2, size)] * 0.7 + 0.1,
+            "macro_f1",
+            "Confusion Matrix",
+        ),
+        (
+            Multiclass(("on time", "late", "never")),
+            {"gate": Gate(metric="log_loss"), "governor": Governor(metric="accuracy")},
+            lambda rng, size: np.eye(3)[rng.integers(0, 3, size)] * 0.7 + 0.1,
+            "accuracy",
+            "Confusion Matrix",
+        ),
+        (
+            Regression(mean=100.0, spread=20.0),
+            {"gate": Gate(metric="r2"), "governor": Governor(metric="rmse", max_quality_drop=5.0)},
+            lambda rng, size: rng.normal(100, 20, size),
+            "rmse",
+            "Predicted vs Actual",
+        ),
+    ],
+    ids=["two of three classes", "multiclass", "regression"],
+)
+def test_every_task_has_its_own_quality_and_page(  # noqa: PLR0913
+    rides, make_model, champion, joined, settings, task, changes, columns, metric, drawn
+):
+    manifest = champion / "manifest.json"
+    manifest.write_text(json.dumps(json.loads(manifest.read_text()) | {"task": task.as_dict()}))
+    rng = np.random.default_rng(3)
+    predictions, others = columns(rng, 400), columns(rng, 500)
+    uri = joined()
+    rows = pq.read_table(uri).drop_columns(["prediction", "label"])
+    answers = task.columns(predictions)
+    truth = answers["prediction"].to_pylist()[:300] + answers["prediction"].to_pylist()[300:][::-1]
+    with_answers = rows.append_column("label", pa.array(truth))
+    for name, values in answers.items():
+        with_answers = with_answers.append_column(name, values)
+    pq.write_table(with_answers, uri)
+    reference = pq.read_table(champion / "reference.parquet").drop_columns(["prediction"])
+    for name, values in task.columns(others).items():
+        reference = reference.append_column(name, values)
+    pq.write_table(reference, champion / "reference.parquet")
+    (settings.lake / "rides" / "reports" / "drift").mkdir(parents=True)
+    sha256 = json.loads(manifest.read_text())["sha256"][:12]
+    (settings.lake / "rides" / "reports" / "drift" / f"noise-{sha256}.json").write_text("{}")
+    asked = rides.model_copy(update={"training": rides.training.model_copy(update={"task": task.name}), **changes})
+
+    measuring.measure(asked, uri)
+
+    (window,) = measured()
+    known = window.measures["quality"]
+    assert (window.labelled, known["state"]) == (400, "known"), known
+    assert window.quality == known[metric] > 0
+    assert set(known["labels"]) == set(known["predictions"])
+    assert drawn in (settings.lake / known["report"]).read_text()
+    assert window.measures["drift"]["columns"]["prediction"]["state"] in {"stable", "drifted"}
+    json.dumps(window.measures, allow_nan=False)
+
+
+def test_answers_of_a_version_with_another_task_are_not_judged(rides, champion, joined):
+    manifest = champion / "manifest.json"
+    about = json.loads(manifest.read_text()) | {"task": Regression().as_dict()}
+    manifest.write_text(json.dumps(about))
+
+    measuring.measure(rides, joined())
+
+    (window,) = measured()
+    assert window.quality is None
+    assert "a regression model answered, but the YAML now says `training.task: binary`" in str(window.measures)
 
 
 def test_a_day_measured_again_with_late_labels_replaces_the_old_word(rides, champion, joined):

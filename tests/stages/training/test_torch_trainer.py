@@ -2,16 +2,18 @@ import logging
 
 import numpy as np
 import pytest
-import torch
 
 from include.errors import TrainingFailedError
+from include.evaluation import quality
 from include.pipeline import Features, Training
+from include.training.heads import BinaryHead
 from include.training.models import TabularNet
 from include.training.torch_trainer import Curves, Trainer, make_deterministic
 
 TRAINING = Training(
     target="late", features=Features(numeric=["x"]), epochs=3, batch_size=64, hidden=[8], learning_rate=0.02
 )
+HEAD = BinaryHead()
 
 
 def example(size: int = 500) -> tuple[np.ndarray, np.ndarray]:
@@ -21,10 +23,15 @@ def example(size: int = 500) -> tuple[np.ndarray, np.ndarray]:
     return np.hstack([numbers, codes]).astype(np.float32), labels.astype(np.float32)
 
 
+def network(base_rate: float, training: Training = TRAINING) -> TabularNet:
+    return TabularNet(2, [3], training, start=HEAD.start(np.array([base_rate])))
+
+
 def fit(training: Training = TRAINING) -> tuple[Trainer, Curves]:
     make_deterministic(training.seed)
-    trainer = Trainer(TabularNet(2, [3], training, base_rate=0.4), training)
-    return trainer, trainer.fit(example(), example(200))
+    trainer = Trainer(network(0.4, training), HEAD, training)
+    holdout = example(200)
+    return trainer, trainer.fit(example(), holdout, lambda found: {"auc": quality("auc", holdout[1], found)})
 
 
 def test_the_same_seed_gives_the_same_losses_to_the_last_bit() -> None:
@@ -43,13 +50,11 @@ def test_it_learns() -> None:
     _, curves = fit()
 
     assert curves.loss[-1] < curves.loss[0]
-    assert curves.holdout_auc[-1] > 0.85
+    assert curves.as_dict()["holdout_auc"][-1] > 0.85
 
 
 def test_the_first_answer_is_the_base_rate() -> None:
-    network = TabularNet(2, [3], TRAINING, base_rate=0.3).eval()
-
-    np.testing.assert_allclose(torch.sigmoid(network(torch.from_numpy(example()[0]))).detach(), 0.3, atol=1e-6)
+    np.testing.assert_allclose(Trainer(network(0.3), HEAD, TRAINING).predict(example()[0]), 0.3, atol=1e-6)
 
 
 def test_each_epoch_is_told_with_loss_and_speed(caplog: pytest.LogCaptureFixture) -> None:
@@ -67,4 +72,4 @@ def test_a_loss_that_is_no_number_stops_the_training() -> None:
     matrix[3, 0] = np.nan
 
     with pytest.raises(TrainingFailedError, match="loss was nan in epoch 1"):
-        Trainer(TabularNet(2, [3], TRAINING, base_rate=0.4), TRAINING).fit((matrix, labels), (matrix, labels))
+        Trainer(network(0.4), HEAD, TRAINING).fit((matrix, labels), (matrix, labels))

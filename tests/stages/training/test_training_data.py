@@ -19,7 +19,7 @@ def test_rows_without_a_label_are_left_out_and_the_windows_do_not_overlap(
     assert len(train) + len(holdout) == len(rows) - rows["late"].null_count
     assert max(train.days) == "2020-01-16"
     assert min(holdout.days) == "2020-01-17"
-    assert set(np.unique(train.labels)) == {0.0, 1.0}
+    assert set(train.labels.to_pylist()) == {0.0, 1.0}
 
 
 def test_the_order_of_rows_in_files_changes_nothing(rows: pa.Table, make_spec: Callable[..., Spec]) -> None:

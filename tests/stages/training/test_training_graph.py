@@ -11,9 +11,12 @@ import torch
 
 from include import artefact
 from include.errors import ArtefactError
+from include.learning.binary import Binary
+from include.learning.kinds import KINDS
 from include.pipeline import Features, Training
 from include.training import export
 from include.training.data import Window, split
+from include.training.heads import BinaryHead, head_of
 from include.training.models import TabularNet
 from include.training.preprocessing import categories_of, fit_preprocessor, transform
 from include.training.spec import Spec
@@ -29,12 +32,15 @@ class Model:
         self.preprocessor = fit_preprocessor(train.columns, self.features)
         self.matrix = transform(self.preprocessor, holdout.columns, self.features)
         sizes = [len(seen) for seen in categories_of(self.preprocessor, self.features).values()]
-        network = TabularNet(len(self.features.numeric), sizes, spec.training, base_rate=0.2)
-        self.trainer = Trainer(network, spec.training)
+        self.task = KINDS[spec.training.task].learn(train.labels)
+        labels, head = self.task.encode(train.labels), head_of(self.task)
+        network = TabularNet(len(self.features.numeric), sizes, spec.training, start=head.start(labels))
+        self.trainer = Trainer(network, head, spec.training)
         self.trainer.fit(
-            (transform(self.preprocessor, train.columns, self.features), train.labels), (self.matrix, holdout.labels)
+            (transform(self.preprocessor, train.columns, self.features), labels),
+            (self.matrix, self.task.encode(holdout.labels)),
         )
-        self.content = export.export(self.preprocessor, network, self.features)
+        self.content = export.export(self.preprocessor, self.trainer.model, self.features)
         self.session = artefact.session_of(self.content)
 
     def ask(self, **columns: Any) -> np.ndarray:
@@ -48,7 +54,7 @@ def model(rows: pa.Table, make_spec: Callable[..., Spec]) -> Model:
 
 def test_the_graph_says_what_pytorch_says(model: Model) -> None:
     predictions, difference = export.check_same(
-        model.content, model.holdout.columns, model.trainer.predict(model.matrix), model.features
+        model.content, model.holdout.columns, model.trainer.predict(model.matrix), model.features, model.task
     )
 
     assert difference < 1e-6
@@ -62,7 +68,7 @@ def test_the_graph_takes_raw_columns_and_gives_one_probability(model: Model) -> 
         put.name: [d.dim_value or None for d in put.type.tensor_type.shape.dim] for put in [*graph.input, *graph.output]
     }
     kinds = {put.name: put.type.tensor_type.elem_type for put in graph.input}
-    assert shapes == {**{name: [None, 1] for name in model.features.names}, "probability": [None]}
+    assert shapes == {**{name: [None, 1] for name in model.features.names}, "prediction": [None]}
     assert {kinds[name] for name in model.features.numeric} == {onnx.TensorProto.FLOAT}
     assert {kinds[name] for name in model.features.categorical} == {onnx.TensorProto.STRING}
 
@@ -105,7 +111,7 @@ def test_the_model_has_learned_the_direction(model: Model) -> None:
 
 
 def test_the_same_model_is_the_same_file(model: Model) -> None:
-    assert export.export(model.preprocessor, model.trainer.network, model.features) == model.content
+    assert export.export(model.preprocessor, model.trainer.model, model.features) == model.content
 
 
 def test_a_graph_that_differs_is_refused(model: Model) -> None:
@@ -113,7 +119,7 @@ def test_a_graph_that_differs_is_refused(model: Model) -> None:
     expected[3] += 1e-3
 
     with pytest.raises(ArtefactError, match=r"differs from PyTorch by up to 1\.00e-03"):
-        export.check_same(model.content, model.holdout.columns, expected, model.features)
+        export.check_same(model.content, model.holdout.columns, expected, model.features, model.task)
 
 
 def test_categories_alone_are_enough(rows: pa.Table, make_spec: Callable[..., Spec]) -> None:
@@ -134,11 +140,13 @@ def test_numbers_alone_are_enough_and_a_small_spread_survives_float32() -> None:
     }
     preprocessor = fit_preprocessor(columns, features)
     torch.manual_seed(0)
-    network = TabularNet(2, [], Training(target="late", features=features), base_rate=0.5)
+    training = Training(target="late", features=features)
+    network = TabularNet(2, [], training, start=torch.zeros(1))
     torch.nn.init.normal_(network.head.weight)
-    with torch.inference_mode():
-        expected = torch.sigmoid(network.eval()(torch.from_numpy(transform(preprocessor, columns, features)))).numpy()
+    trainer = Trainer(network, BinaryHead(), training)
+    expected = trainer.predict(transform(preprocessor, columns, features))
 
-    _, difference = export.check_same(export.export(preprocessor, network, features), columns, expected, features)
+    content = export.export(preprocessor, trainer.model, features)
+    _, difference = export.check_same(content, columns, expected, features, Binary())
 
     assert difference < 2e-6

@@ -4,6 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from include.learning.metrics import METRICS
 from include.monitoring.governor import Champion, Served, Situation, alarm_of, decide
 from include.pipeline import Governor
 
@@ -122,6 +123,22 @@ def test_a_loss_alarms_when_it_rises():
     assert alarm_of(window(8, 0.60), CHAMPION, policy) == "calm"
 
 
+def test_a_drop_is_in_the_metric_s_own_unit():
+    policy = POLICY.model_copy(update={"metric": "rmse", "max_quality_drop": 4.0})
+    champion = replace(CHAMPION, quality=20.0)
+
+    assert alarm_of(window(8, 24.5), champion, policy) == "quality"
+    assert alarm_of(window(8, 23.5), champion, policy) == "calm"
+    assert alarm_of(window(8, 2.0), champion, policy) == "calm"
+
+
+def test_a_champion_that_was_never_measured_so_is_no_yardstick():
+    judged = decide(situation(window(8), champion=replace(CHAMPION, quality=None)), POLICY)
+
+    assert judged.action == "nothing"
+    assert "was not judged by 'auc' when it was released" in judged.reason
+
+
 QUALITIES = st.none() | st.floats(0, 1) | st.sampled_from([0.2, 0.6, 0.9])  # both metrics alarm often enough
 WINDOWS = st.lists(
     st.builds(
@@ -142,7 +159,7 @@ POLICIES = st.integers(1, 6).flatmap(
         st.integers(1, n),
         st.integers(1, 600),
         st.integers(0, 200),
-        st.sampled_from(["auc", "log_loss"]),
+        st.sampled_from(sorted(METRICS)),
     )
 )
 

@@ -7,12 +7,15 @@ import pytest
 
 from include import lake
 from include.errors import PublishError
+from include.learning.binary import Binary
+from include.learning.multiclass import Multiclass
 from include.ledger import Publication, nights, open_ledger
 from include.monitoring import windows
 from include.pipeline import Features
 from include.serving.capture import capture_schema
 
 FEATURES = Features(numeric=["distance"], categorical=["carrier"])
+BINARY = Binary()
 CLEAN = {"ride_id": ["a", "b", "c"], "late": [True, False, None]}
 
 
@@ -42,7 +45,7 @@ def clean(monkeypatch):
 
 @pytest.fixture
 def predict(settings):
-    def write(day, *rows, name="x", features=FEATURES):
+    def write(day, *rows, name="x", features=FEATURES, task=BINARY):
         folder = settings.lake / "rides" / "predictions" / f"day={day}"
         folder.mkdir(parents=True, exist_ok=True)
         whole = [
@@ -50,7 +53,7 @@ def predict(settings):
             for number, row in enumerate(rows)
         ]
         pq.write_table(
-            pa.Table.from_pylist(whole, schema=capture_schema("ride_id", features)), folder / f"{name}.parquet"
+            pa.Table.from_pylist(whole, schema=capture_schema("ride_id", features, task)), folder / f"{name}.parquet"
         )
 
     return write
@@ -104,6 +107,28 @@ def test_versions_with_other_features_go_into_one_file(rides, publish, predict):
     rows = joined_rows(windows.collect(rides, publish("2020-01-02")))
 
     assert [(row["version"], row["carrier"], row["speed"]) for row in rows] == [(1, "AA", None), (2, None, None)]
+
+
+def test_answers_of_another_task_are_left_out(rides, publish, predict):
+    chances = {"prediction": "late", "probabilities": {"late": 0.9, "punctual": 0.1}}
+    predict("2020-01-02", {**answer("a", None), **chances}, name="x", task=Multiclass(("late", "punctual")))
+    predict("2020-01-02", answer("b", 0.5, version=2), name="y")
+    predict("2020-01-03", {**answer("a", None), **chances}, name="x", task=Multiclass(("late", "punctual")))
+
+    rows = joined_rows(windows.collect(rides, publish("2020-01-02", "2020-01-03")))
+
+    assert [(row["version"], row["prediction"], row["label"]) for row in rows] == [(2, 0.5, 0.0)]
+
+
+def test_labels_may_be_words(rides, publish, predict):
+    task = Multiclass(("False", "True"))
+    word = rides.model_copy(update={"training": rides.training.model_copy(update={"task": "multiclass"})})
+    said = {"prediction": "true", "probabilities": {"false": 0.4, "true": 0.6}}
+    predict("2020-01-02", *({**answer(key, None), **said} for key in ("a", "b", "c")), task=task)
+
+    rows = joined_rows(windows.collect(word, publish("2020-01-02")))
+
+    assert [row["label"] for row in rows] == ["true", "false", None]
 
 
 def test_half_written_files_are_not_read(rides, publish, predict, settings):

@@ -7,8 +7,11 @@ import pyarrow.parquet as pq
 import pytest
 from fastapi.testclient import TestClient
 
+from include.learning.multiclass import Multiclass
+from include.learning.regression import Regression
 from include.serving import model as modelling
 from include.serving.app import create_app
+from include.serving.contract import Answer
 from include.serving.state import State, declare, state_path
 
 ROW = {"ride_id": "r1", "day": "2020-01-02", "distance": 2.0, "carrier": "AA"}
@@ -74,6 +77,42 @@ def test_the_answer_says_which_version_gave_it_and_to_which_event(serve, setting
     assert [row["ride_id"] for row in body["predictions"]] == ["r1", "r2"]
     assert [row["prediction"] for row in body["predictions"]] == pytest.approx([1 / (1 + math.exp(-2)), 0.5])
     assert len({row["id"] for row in body["predictions"]}) == 2
+
+
+@pytest.mark.parametrize(
+    ("task", "said"),
+    [
+        (Regression(), [{"prediction": 2.0}, {"prediction": 0.0}]),
+        (
+            Multiclass(("AA", "UA")),
+            [
+                {"prediction": "UA", "probabilities": {"AA": 1 / (1 + math.exp(2)), "UA": 1 / (1 + math.exp(-2))}},
+                {"prediction": "AA", "probabilities": {"AA": 0.5, "UA": 0.5}},
+            ],
+        ),
+    ],
+)
+def test_every_task_is_answered_and_kept_in_the_same_shape(make_model, settings, task, said):
+    declare(settings, State("rides", 1, 1, *make_model("m1", task=task)))
+    with TestClient(create_app(settings)) as client:
+        answers = ask(client, ROW, {**ROW, "ride_id": "r2", "distance": None}).json()["predictions"]
+
+    (path,) = (settings.lake / "rides" / "predictions" / "day=2020-01-02").glob("*.parquet")
+    kept = pq.ParquetFile(path).read()
+    for answer, row, found in zip(answers, kept.to_pylist(maps_as_pydicts="strict"), said, strict=True):
+        assert answer["prediction"] == row["prediction"] == found["prediction"]
+        assert answer.get("probabilities") == row.get("probabilities") == pytest.approx(found.get("probabilities"))
+        Answer.model_validate(answer)
+    assert len(task.recorded(kept)) == 2
+
+
+def test_the_documentation_shows_what_is_asked_and_answered(client):
+    described = client.get("/openapi.json").json()
+
+    asked = described["paths"]["/invocations/{pipeline}"]["post"]
+    assert "instances" in asked["requestBody"]["content"]["application/json"]["schema"]["properties"]
+    assert asked["responses"]["200"]["content"]["application/json"]["schema"]["$ref"].endswith("/Answers")
+    assert set(described["components"]["schemas"]["Answer"]["properties"]) == {"id", "prediction", "probabilities"}
 
 
 def test_answers_of_a_batch_and_alone_agree_and_large_ones_work_too(serve, settings):

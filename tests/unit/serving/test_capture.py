@@ -3,6 +3,7 @@ from datetime import UTC, datetime
 import pyarrow.parquet as pq
 import pytest
 
+from include.learning.binary import Binary
 from include.pipeline import Features
 from include.serving import capture as capturing
 from include.serving.capture import Capture, Captured, capture_schema
@@ -18,12 +19,13 @@ def captured(days, version=1, distance=1.0):
         version=version,
         key="ride_id",
         features=FEATURES,
+        task=Binary(),
         at=datetime(2020, 1, 5, 12, tzinfo=UTC),
         ids=[f"i{row}" for row in range(num_rows)],
         keys=list(range(num_rows)),
         days=days,
         columns={"distance": [distance] * num_rows, "carrier": [None] * num_rows},
-        predictions=[0.5] * num_rows,
+        answers=[{"prediction": 0.5}] * num_rows,
     )
 
 
@@ -57,7 +59,7 @@ def test_every_file_has_the_same_columns_even_if_all_values_are_missing(capture,
 
     schemas = [pq.read_schema(path) for path in files(tmp_path, "2020-01-02")]
 
-    assert schemas == [capture_schema("ride_id", FEATURES)] * 2
+    assert schemas == [capture_schema("ride_id", FEATURES, Binary())] * 2
 
 
 def test_a_full_queue_drops_and_counts_and_never_waits(capture, monkeypatch):
