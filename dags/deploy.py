@@ -3,7 +3,8 @@
 
 Puts an approved release behind the endpoint: checks that the artefact is the registered one and reproduces the
 predictions written at training time, then swaps versions without a failed request. The release is the champion only
-after the endpoint has said that it serves it.
+after the endpoint has said that it serves it. While the pipeline is paused nothing is promoted by itself: `promote` is
+skipped, the release waits, and `sweep` wakes it after `evergreen resume`. Started by hand, this DAG deploys even then.
 
 **On failure**: the champion stays (or is put back). Safe to clear. A release that was compared with a champion since
 replaced is refused: start a training, so that it is compared with the new one.
@@ -12,6 +13,7 @@ replaced is refused: start a training, so that it is compared with the new one.
 from typing import Any
 
 from airflow.sdk import Param, PartitionedAssetTimetable, dag, task
+from airflow.sdk.exceptions import AirflowSkipException
 from evergreen.defaults import dag_defaults
 
 from include.assets import assets_of
@@ -48,10 +50,11 @@ def deploy_dag(pipeline: Pipeline) -> None:
             return release_id
 
         @task(outlets=[assets.endpoint])
-        def promote(release_id: str, *, outlet_events: Any) -> None:
+        def promote(release_id: str, dag_run: Any = None, *, outlet_events: Any) -> None:
             from include import deployment
 
-            deployment.promote(release_id)
+            if held := deployment.promote(release_id, by_itself=bool(dag_run.partition_key)):
+                raise AirflowSkipException(held)
             outlet_events[assets.endpoint].add_partitions([release_id])
 
         promote(verify())

@@ -46,7 +46,7 @@ def train_dag(pipeline: Pipeline) -> None:
 
             run_key = run_key_of(dag_run.run_id)
             if not (request_id := retraining.claim(pipeline, dag_run.partition_key, run_key, params)):
-                raise AirflowSkipException(f"{dag_run.partition_key} is another run's, or done.")
+                raise AirflowSkipException(f"{dag_run.partition_key} is another run's, done, or held back by a pause.")
             return request_id
 
         @task

@@ -23,6 +23,28 @@ def status(pipeline: Annotated[str | None, typer.Argument(help="One pipeline; al
     console.print(status_view([load_pipeline(pipeline)] if pipeline else load_pipelines()))
 
 
+OnePipeline = Annotated[str | None, typer.Argument(help="One pipeline; all, if not given.")]
+
+
+@app.command()
+def pause(
+    pipeline: OnePipeline = None,
+    reason: Annotated[str, typer.Option(help="Why; everybody who asks is told.")] = "no reason given",
+) -> None:
+    """Stop automatic retraining and promotion at once; what is started by hand still runs."""
+    from include import pausing
+
+    console.print(pausing.pause(load_pipeline(pipeline).name if pipeline else pausing.EVERYTHING, reason), markup=False)
+
+
+@app.command()
+def resume(pipeline: OnePipeline = None) -> None:
+    """Let a paused pipeline, or all of them, act by itself again."""
+    from include import pausing
+
+    console.print(pausing.resume(load_pipeline(pipeline).name if pipeline else pausing.EVERYTHING), markup=False)
+
+
 @app.command()
 def schema() -> None:
     """Print the JSON schema of a pipeline's YAML, for editors."""

@@ -9,11 +9,12 @@ from typing import Any
 import httpx
 import numpy as np
 import pyarrow.parquet as pq
+from sqlalchemy.orm import Session
 
 from include.artefact import HOLDOUT, features_of, load_session, predict, read_manifest
 from include.errors import ArtefactError, EndpointError, StaleReleaseError
 from include.learning.kinds import task_of
-from include.ledger import Release, open_ledger, releases
+from include.ledger import Release, open_ledger, pauses, releases
 from include.serving.state import State, declare, read_state, withdraw
 from include.settings import Settings, load_settings
 
@@ -84,11 +85,14 @@ def _told(prediction: Any) -> str:
     return " ".join(f"{value:.8f}" for value in np.atleast_1d(prediction))
 
 
-def promote(release_id: str, *, timeout_seconds: float = 30.0) -> None:
+def promote(release_id: str, *, by_itself: bool = False, timeout_seconds: float = 30.0) -> str | None:
     """Make an approved release the champion, once the endpoint says that it serves it.
 
     May be repeated after a kill; a release that is the champion already is only reconciled.
 
+    :param by_itself: nobody has asked for this promotion, so a pause holds it: no champion changes by itself once the
+        pause is in the ledger, not even where the endpoint is about to acknowledge. The release then waits, approved.
+    :returns: the pause's words if it was held, else None.
     :raises StaleReleaseError: if the champion is no longer the one the gate compared with.
     :raises EndpointError: if the endpoint does not acknowledge in time; the champion before is put back. A release that
         the endpoint cannot load has failed; one it did not answer about stays approved, for a retry or for `sweep`.
@@ -96,8 +100,9 @@ def promote(release_id: str, *, timeout_seconds: float = 30.0) -> None:
     settings = load_settings()
     try:
         with open_ledger(settings.ledger_url) as session:
-            is_done = releases.get_release(session, release_id).status == "champion"
-            fence = None if is_done else releases.begin_promotion(session, release_id)
+            release = releases.get_release(session, release_id)
+            held = _pause(session, release) if by_itself else None
+            fence = None if held or release.status == "champion" else releases.begin_promotion(session, release_id)
             release = releases.get_release(session, release_id)
     except StaleReleaseError as error:
         with open_ledger(settings.ledger_url) as session:  # else it would be taken up again and again
@@ -105,10 +110,12 @@ def promote(release_id: str, *, timeout_seconds: float = 30.0) -> None:
             becomes = "retired" if has_served else "failed"
             releases.give_up_promotion(session, release_id, note=str(error), becomes=becomes)
         raise
+    if held:
+        return _hold(settings, release, held)
     if fence is None:
         reconcile(release.pipeline)
-        return
-    _put_forward(settings, release, fence, timeout_seconds=timeout_seconds)
+        return None
+    return _put_forward(settings, release, fence, by_itself=by_itself, timeout_seconds=timeout_seconds)
 
 
 def version_before(pipeline_name: str, to_version: int | None = None) -> int:
@@ -191,36 +198,65 @@ def has_acknowledged(answer: Mapping[str, Any], state: State) -> bool:
 
 
 def _put_forward(
-    settings: Settings, release: Release, fence: int, *, timeout_seconds: float, rolled_back_because: str | None = None
-) -> None:
+    settings: Settings,
+    release: Release,
+    fence: int,
+    *,
+    timeout_seconds: float,
+    by_itself: bool = False,
+    rolled_back_because: str | None = None,
+) -> str | None:
     state = _state_of(release, fence)
     declare(settings, state)
     why, is_refused = _wait_until_acknowledged(settings.endpoint_url, state, timeout_seconds)
     if why:
         # What the endpoint cannot load it never will; what it has not answered may succeed at the next try.
         becomes = "retired" if rolled_back_because is not None else "failed" if is_refused else "approved"
-        _undo(settings, release, fence, why=why, becomes=becomes)
+        _undo(settings, release, fence, note=f"The endpoint did not acknowledge it: {why}", becomes=becomes)
         raise EndpointError(
             f"The endpoint at {settings.endpoint_url} did not acknowledge {release.id} (generation {fence}) within "
             f"{timeout_seconds:g} s: {why}. The champion before stays. Look at the endpoint's log, then deploy again."
         )
     with open_ledger(settings.ledger_url) as session:
-        before = releases.champion_of(session, release.pipeline)
-        becomes = "retired" if rolled_back_because is None else "rolled_back"
-        releases.finish_promotion(session, release.id, fence, predecessor_becomes=becomes)
-        if before and rolled_back_because is not None:
-            releases.get_release(session, before.id).note = rolled_back_because
+        held = _pause(session, release) if by_itself else None
+        if held is None:
+            _enter_champion(session, release, fence, rolled_back_because)
+    if held:
+        return _hold(settings, release, held)
     log.info("%s is the champion (generation %s).", release.id, fence)
     _point_alias(release)
+    return None
 
 
-def _undo(settings: Settings, release: Release, fence: int, *, why: str, becomes: str) -> None:
+def _enter_champion(session: Session, release: Release, fence: int, rolled_back_because: str | None) -> None:
+    before = releases.champion_of(session, release.pipeline)
+    becomes = "retired" if rolled_back_because is None else "rolled_back"
+    releases.finish_promotion(session, release.id, fence, predecessor_becomes=becomes)
+    if before and rolled_back_because is not None:
+        releases.get_release(session, before.id).note = rolled_back_because
+
+
+def _pause(session: Session, release: Release) -> str | None:
+    held = pauses.pause_of(session, release.pipeline)
+    return pauses.said(held) if held and release.status != "champion" else None
+
+
+def _hold(settings: Settings, release: Release, held: str) -> str:
+    """Let a release wait; a promotion that has begun (perhaps in a process that died) is undone."""
+    if release.status == "promoting" and release.fence is not None and release.serving_at is None:
+        _undo(settings, release, release.fence, note=release.note, becomes="approved")
+    log.info("%s waits. %s", release.id, held)
+    return f"{held}. {release.id} waits: `sweep` wakes it after `evergreen resume`, or deploy it by hand."
+
+
+def _undo(settings: Settings, release: Release, fence: int, *, note: str, becomes: str) -> None:
     with open_ledger(settings.ledger_url) as session:
         if releases.get_release(session, release.id).fence != fence:
             return  # overtaken by a newer attempt, whose state it is now
-        note = f"The endpoint did not acknowledge it: {why}"
         releases.give_up_promotion(session, release.id, note=note, becomes=becomes)
         champion = releases.champion_of(session, release.pipeline)
+        if releases.newest_fence(session, release.pipeline) != fence:
+            return  # a rollback is under way: what is to be served is its to say
         if champion:
             _declare_champion(settings, champion, releases.renew_fence(session, champion.id))
         else:

@@ -1,14 +1,19 @@
 """This file takes retrain requests through their life: filed by hand, claimed by one run, given up."""
 
+import logging
 from collections.abc import Mapping
 from typing import Any
 
-from include.ledger import open_ledger, requests
+from include.ledger import open_ledger, pauses, requests
 from include.pipeline import Pipeline
+
+log = logging.getLogger(__name__)
 
 
 def claim(pipeline: Pipeline, request_id: str | None, run_key: str, form: Mapping[str, Any]) -> str | None:
-    """Claim a request for a run and return its id; None if it is another run's, closed, or unknown.
+    """Claim a request for a run and return its id; None if it is another run's, closed, unknown, or held by a pause.
+
+    What a person has asked for is claimed during a pause, too.
 
     :param request_id: the request that woke the run; None in a run by hand, whose own request is filed first, once.
     :param form: what the trigger form holds: `reason`, and what to change for this training.
@@ -19,7 +24,21 @@ def claim(pipeline: Pipeline, request_id: str | None, run_key: str, form: Mappin
             request_id = requests.file_request(
                 session, pipeline.name, reason=form["reason"], triggered_by="hand", key=run_key, detail=detail
             ).id
+        if held := requests.held_back(session, request_id):
+            log.info("%s stays open. %s", request_id, pauses.said(held))
+            return None
         return request_id if requests.claim_request(session, request_id, run_key) else None
+
+
+def hold_back(request_id: str) -> str | None:
+    """Return why a claimed request must not start its training now, and open it again; None if it may start."""
+    with open_ledger() as session:
+        held = requests.held_back(session, request_id)
+        if held is None:
+            return None
+        why = pauses.said(held)
+        requests.release_claim(session, request_id)
+    return f"{why}. {request_id} is open again: `sweep` wakes a new run for it after `evergreen resume`."
 
 
 def give_up(request_id: str) -> None:

@@ -11,7 +11,7 @@ from rich.table import Table
 from sqlalchemy.orm import Session
 
 from include.config import load_pipelines
-from include.ledger import Partition, Release, Window, nights, open_ledger, releases, requests
+from include.ledger import Partition, Release, Window, nights, open_ledger, pauses, releases, requests
 from include.pipeline import Pipeline
 
 NEWEST = 7
@@ -33,6 +33,8 @@ def status_page() -> str:
 def _panel(session: Session, pipeline: Pipeline, *, has_links: bool) -> Panel:
     facts = Table.grid(padding=(0, 2))
     facts.add_column(style="bold")
+    if held := pauses.pause_of(session, pipeline.name):
+        facts.add_row("[yellow]paused[/]", f"{escape(pauses.said(held))}. No model changes by itself.")
     facts.add_row("champion", _champion(releases.champion_of(session, pipeline.name)))
     unfinished = requests.unfinished_requests(session, pipeline.name)
     facts.add_row(

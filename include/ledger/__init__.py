@@ -1,6 +1,6 @@
 """What is to be done and what was decided, as rows of a small SQL database that outlives every event."""
 
 from include.ledger.session import open_ledger
-from include.ledger.tables import Decision, Partition, Publication, Release, Request, Window
+from include.ledger.tables import Decision, Partition, Pause, Publication, Release, Request, Window
 
-__all__ = ["Decision", "Partition", "Publication", "Release", "Request", "Window", "open_ledger"]
+__all__ = ["Decision", "Partition", "Pause", "Publication", "Release", "Request", "Window", "open_ledger"]

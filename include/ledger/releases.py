@@ -81,7 +81,7 @@ def begin_promotion(session: Session, release_id: str, *, again_from: tuple[str,
             f"{release_id} was compared with version {release.compared_with}, but the champion is now "
             f"{champion.version if champion else None}. Start a new training, so that it is compared with this one."
         )
-    fence = 1 + (session.scalar(select(func.max(Release.fence)).where(Release.pipeline == release.pipeline)) or 0)
+    fence = 1 + newest_fence(session, release.pipeline)
     if not _move(session, release_id, {"approved", "promoting", *again_from}, status="promoting", fence=fence):
         raise StaleReleaseError(f"{release_id} is {release.status}, not approved: it cannot be promoted.")
     return fence
@@ -93,7 +93,7 @@ def finish_promotion(session: Session, release_id: str, fence: int, *, predecess
     :raises StaleReleaseError: if a later promotion or a rollback has overtaken this one.
     """
     release = get_release(session, release_id)
-    newest = session.scalar(select(func.max(Release.fence)).where(Release.pipeline == release.pipeline))
+    newest = newest_fence(session, release.pipeline)
     if release.status != "promoting" or release.fence != fence or newest != fence:
         raise StaleReleaseError(
             f"{release_id} with fence {fence} was overtaken: {release.status}, newest fence {newest}."
@@ -115,9 +115,14 @@ def give_up_promotion(session: Session, release_id: str, *, note: str, becomes: 
 def renew_fence(session: Session, release_id: str) -> int:
     """Give the champion a new fence: its state can then be declared over that of a promotion that came to nothing."""
     release = get_release(session, release_id)
-    fence = 1 + (session.scalar(select(func.max(Release.fence)).where(Release.pipeline == release.pipeline)) or 0)
+    fence = 1 + newest_fence(session, release.pipeline)
     _move(session, release_id, {"champion"}, fence=fence)
     return fence
+
+
+def newest_fence(session: Session, pipeline: str) -> int:
+    """Return the largest fence given so far in a pipeline; 0 before the first."""
+    return session.scalar(select(func.max(Release.fence)).where(Release.pipeline == pipeline)) or 0
 
 
 def get_release(session: Session, release_id: str) -> Release:

@@ -7,7 +7,8 @@ from typing import Any
 from sqlalchemy import or_, select, update
 from sqlalchemy.orm import Session
 
-from include.ledger.tables import Release, Request, now
+from include.ledger.pauses import pause_of
+from include.ledger.tables import Pause, Release, Request, now
 
 
 def file_request(
@@ -37,6 +38,23 @@ def claim_request(session: Session, request_id: str, run_id: str) -> Request | N
     )
     request = session.get(Request, request_id, populate_existing=True)
     return request if request and request.claimed_by == run_id and request.status == "claimed" else None
+
+
+def held_back(session: Session, request_id: str) -> Pause | None:
+    """Return the pause that holds a request back, if one does; what a person has asked for is never held back."""
+    request = session.get(Request, request_id)
+    return pause_of(session, request.pipeline) if request and request.triggered_by != "hand" else None
+
+
+def release_claim(session: Session, request_id: str) -> None:
+    """Open a claimed request again: another run may claim it."""
+    session.execute(
+        update(Request)
+        .where(Request.id == request_id, Request.status == "claimed")
+        .values(status="open", claimed_by=None, claimed_at=None)
+        .execution_options(synchronize_session=False)
+    )
+    session.expire_all()
 
 
 def abandon_claims(session: Session, pipeline: str, *, older_than_hours: float) -> None:

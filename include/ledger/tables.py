@@ -131,3 +131,27 @@ class Release(Base):
     at: Mapped[datetime] = mapped_column(default=now)
     serving_at: Mapped[datetime | None]
     note: Mapped[str] = mapped_column(default="")
+
+
+class Pause(Base):
+    """A person's word that no model is to change by itself, in one pipeline or in all (`*`), until it is taken back."""
+
+    __tablename__ = "pauses"
+    __table_args__ = (
+        # At most one that holds for the same pipelines, whoever asks at the same moment.
+        Index(
+            "one_pause",
+            "pipeline",
+            unique=True,
+            sqlite_where=text("ended_at IS NULL"),
+            postgresql_where=text("ended_at IS NULL"),
+        ),
+    )
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    pipeline: Mapped[str]
+    reason: Mapped[str]
+    by: Mapped[str]
+    at: Mapped[datetime] = mapped_column(default=now)
+    ended_at: Mapped[datetime | None]
+    ended_by: Mapped[str | None]

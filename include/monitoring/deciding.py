@@ -17,6 +17,7 @@ from include.ledger import (
     Window,
     nights,
     open_ledger,
+    pauses,
     releases,
     requests,
 )
@@ -70,6 +71,7 @@ def _situation(session: Session, pipeline: Pipeline, publication: Publication) -
         published_rows=_rows_to_learn_from(partitions, pipeline.training),
         needed_rows=pipeline.training.min_rows,
         last_tried=max((row.detail.get("newest_day", "") for row in fruitless), default=""),
+        paused=pauses.said(held) if (held := pauses.pause_of(session, pipeline.name)) else "",
     )
 
 

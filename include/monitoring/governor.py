@@ -43,6 +43,7 @@ class Situation:
     published_rows: int
     needed_rows: int  # for a training
     last_tried: str = ""  # newest day that a challenger which came to nothing was asked for
+    paused: str = ""  # since when, by whom and why; empty where nothing is paused
 
 
 @dataclass(frozen=True)
@@ -56,7 +57,15 @@ class Judgement:
 
 
 def decide(situation: Situation, policy: Governor) -> Judgement:
-    """Say whether a new model is to be trained, after a publication was measured."""
+    """Say whether a new model is to be trained, after a publication was measured.
+
+    A pause does not stop the thinking: what would have been asked for is kept in the reason and the evidence.
+    """
+    judgement = _decide(situation, policy)
+    return _held(judgement, situation.paused) if situation.paused else judgement
+
+
+def _decide(situation: Situation, policy: Governor) -> Judgement:
     champion = situation.champion
     if champion is None:
         return _first(situation)
@@ -177,6 +186,15 @@ def _evidence(
             for window, alarm in telling
         ],
     }
+
+
+def _held(judgement: Judgement, paused: str) -> Judgement:
+    would = {"action": judgement.action, "triggered_by": judgement.triggered_by, "reason": judgement.reason}
+    otherwise = "a new model would have been asked for" if judgement.action == "retrain" else "nothing either"
+    return _nothing(
+        f"{paused}. Without the pause: {otherwise}. {judgement.reason}",
+        {**judgement.evidence, "paused": paused, "without_the_pause": would},
+    )
 
 
 def _nothing(reason: str, evidence: dict[str, Any] | None = None) -> Judgement:

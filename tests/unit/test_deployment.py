@@ -5,9 +5,9 @@ import httpx
 import pyarrow.parquet as pq
 import pytest
 
-from include import artefact, deployment
+from include import artefact, deployment, sweeping
 from include.errors import ArtefactError, EndpointError, StaleReleaseError
-from include.ledger import open_ledger, releases
+from include.ledger import open_ledger, pauses, releases
 from include.serving.state import read_state, state_path
 
 _point_alias = deployment._point_alias
@@ -389,3 +389,135 @@ def test_only_this_version_and_generation_is_an_acknowledgement(answer, is_ackno
     state = deployment.State("rides", 5, 2, "m", "s")
 
     assert deployment.has_acknowledged(answer, state) is is_acknowledged
+
+
+def pause():
+    with open_ledger() as session:
+        pauses.pause(session, "rides", by="ann", reason="month's end")
+
+
+def resume():
+    with open_ledger() as session:
+        pauses.resume(session, "rides", by="ann")
+
+
+def late_deploys():
+    return sweeping.late_rows("deploy", ["rides"], 0).get("rides", [])
+
+
+def test_a_paused_release_waits_and_is_promoted_after_the_pause(approve, endpoint):
+    deployment.promote(approve())
+    second = approve(compared_with=1)
+    pause()
+    asked = len(endpoint.seen)
+
+    assert "by ann: month's end. rides.v2 waits" in deployment.promote(second, by_itself=True)
+
+    assert (status_of("rides.v1"), status_of(second)) == ("champion", "approved")
+    assert len(endpoint.seen) == asked, "nothing was declared, so nothing was waited for"
+    assert late_deploys() == []
+    resume()
+    assert late_deploys() == [second]
+    assert deployment.promote(second, by_itself=True) is None
+    assert status_of(second) == "champion"
+
+
+def test_a_person_deploys_and_rolls_back_in_a_pause(approve):
+    deployment.promote(approve())
+    second = approve(compared_with=1)
+    pause()
+
+    assert deployment.promote(deployment.approved_release("rides")) is None
+    assert status_of(second) == "champion"
+    deployment.rollback("rides", "bad", deployment.version_before("rides"))
+    assert status_of("rides.v1") == "champion"
+
+
+def test_a_pause_that_comes_while_the_endpoint_is_waited_for_puts_the_champion_back(approve, settings, endpoint):
+    deployment.promote(approve())
+    second = approve(compared_with=1)
+    endpoint.on_ping = pause
+
+    assert "rides.v2 waits" in deployment.promote(second, by_itself=True)
+
+    assert (status_of("rides.v1"), status_of(second)) == ("champion", "approved")
+    assert declared_version(settings) == 1
+    endpoint.on_ping = lambda: None
+    resume()
+    assert deployment.promote(second, by_itself=True) is None
+    assert (status_of(second), declared_version(settings)) == ("champion", 2)
+
+
+def test_a_pause_that_comes_while_a_first_release_is_waited_for_withdraws_it(approve, settings, endpoint):
+    first = approve()
+    endpoint.on_ping = pause
+
+    assert deployment.promote(first, by_itself=True)
+
+    assert status_of(first) == "approved"
+    assert read_state(settings, "rides") is None
+
+
+def test_a_pause_does_not_cut_off_a_promotion_that_a_person_started(approve, endpoint):
+    first = approve()
+    endpoint.on_ping = pause
+
+    assert deployment.promote(first) is None
+
+    assert status_of(first) == "champion"
+
+
+def test_a_promotion_killed_before_the_pause_is_woken_to_be_undone(approve, settings, endpoint):
+    deployment.promote(approve())
+    second = approve(compared_with=1)
+
+    def die():
+        endpoint.on_ping = lambda: None
+        raise KeyboardInterrupt
+
+    endpoint.on_ping = die
+    with pytest.raises(KeyboardInterrupt):
+        deployment.promote(second, by_itself=True)
+    pause()
+    assert declared_version(settings) == 2
+
+    assert late_deploys() == [second]
+    assert deployment.promote(second, by_itself=True)
+
+    assert (declared_version(settings), status_of(second)) == (1, "approved")
+    assert late_deploys() == []
+
+
+def test_the_champion_is_still_reconciled_in_a_pause(approve, settings):
+    first = approve()
+    deployment.promote(first)
+    pause()
+    state_path(settings, "rides").unlink()
+
+    assert deployment.promote(first, by_itself=True) is None
+
+    assert declared_version(settings) == 1
+
+
+def test_a_promotion_that_fails_does_not_undo_a_rollback_under_way(approve, settings, endpoint):
+    for compared_with in (None, 1):
+        deployment.promote(approve(compared_with))
+    third = approve(compared_with=2)
+
+    def begin_to_roll_back():
+        def fail_the_deploy_meanwhile():
+            endpoint.on_ping = lambda: None
+            endpoint.refused_versions = {3}
+            with open_ledger() as session:
+                release = releases.get_release(session, third)
+            deployment._undo(settings, release, release.fence, note="refused", becomes="failed")
+
+        endpoint.on_ping = fail_the_deploy_meanwhile
+        deployment.rollback("rides", "now!", 1)
+        raise KeyboardInterrupt
+
+    endpoint.on_ping = begin_to_roll_back
+    with pytest.raises(KeyboardInterrupt):
+        deployment.promote(third)
+
+    assert (declared_version(settings), status_of("rides.v1"), status_of(third)) == (1, "champion", "failed")

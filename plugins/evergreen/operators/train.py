@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from airflow.sdk import BaseOperator
+from airflow.sdk.exceptions import AirflowSkipException
 
 from include.config import load_pipeline
 from include.errors import BadTrainingInputError, TrainingFailedError
@@ -33,9 +34,12 @@ class TrainModelOperator(BaseOperator):
         self._process: subprocess.Popen[str] | None = None
 
     def execute(self, context: Any) -> None:  # noqa: ARG002 - Airflow's signature
-        """Plan the training, start it, follow its output until it ends."""
+        """Plan the training, start it, follow its output until it ends; skip it where a pause has come meanwhile."""
+        from include import retraining
         from include.training.plan import plan
 
+        if why := retraining.hold_back(self.request_id):
+            raise AirflowSkipException(why)
         spec = plan(load_pipeline(self.pipeline_name), self.request_id)
         self._process = subprocess.Popen(  # noqa: S603 - our own module
             [sys.executable, "-u", "-m", "include.training", spec],

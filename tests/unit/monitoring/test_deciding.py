@@ -1,7 +1,7 @@
 import pytest
 
 from include.errors import PublishError
-from include.ledger import Partition, Publication, Window, nights, open_ledger, releases, requests
+from include.ledger import Partition, Publication, Window, nights, open_ledger, pauses, releases, requests
 from include.monitoring.deciding import decide
 
 DRIFT = {
@@ -189,3 +189,31 @@ def test_a_refused_challenger_is_not_tried_again_the_next_night(rides):
 def test_an_unknown_publication_is_named(rides):
     with pytest.raises(PublishError, match="nowhere"):
         decide(rides, "nowhere")
+
+
+def test_a_pause_asks_for_nothing_and_writes_down_what_would_have_been_asked_for(rides):
+    enter_champion()
+    for day in ("2020-01-01", "2020-01-02", "2020-01-03"):
+        measured(day, 0.5)
+    with open_ledger() as session:
+        pauses.pause(session, pauses.EVERYTHING, by="ann", reason="we migrate")
+
+    decision = decide(rides, publish("2020-01-03", name="a"))
+
+    assert (decision.action, decision.request_id, all_requests()) == ("nothing", None, [])
+    assert "by ann: we migrate. Without the pause: a new model would have been asked for. 3 of" in decision.reason
+    assert decision.evidence["without_the_pause"]["triggered_by"] == "quality"
+    assert decision.evidence["alarming"] == ["2020-01-01", "2020-01-02", "2020-01-03"]
+
+    with open_ledger() as session:
+        pauses.resume(session, pauses.EVERYTHING, by="ann")
+    assert decide(rides, publish("2020-01-03", name="b")).request_id == "rides.quality.2020-01-03"
+
+
+def test_a_pause_where_nothing_would_have_been_asked_for_says_that(rides):
+    with open_ledger() as session:
+        pauses.pause(session, "rides", by="ann", reason="we migrate")
+
+    decision = decide(rides, publish("2020-01-01", rows=99))
+
+    assert "Without the pause: nothing either. There is no champion yet" in decision.reason
