@@ -27,6 +27,14 @@ OnePipeline = Annotated[str | None, typer.Argument(help="One pipeline; all, if n
 
 
 @app.command()
+def why(pipeline: Annotated[str, typer.Argument(help="The pipeline.")]) -> None:
+    """Say why there is no new model, why there is this one, and what can be done."""
+    from include.why import why_view
+
+    console.print(why_view(load_pipeline(pipeline)))
+
+
+@app.command()
 def pause(
     pipeline: OnePipeline = None,
     reason: Annotated[str, typer.Option(help="Why; everybody who asks is told.")] = "no reason given",

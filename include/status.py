@@ -55,7 +55,9 @@ def _panel(session: Session, pipeline: Pipeline, *, has_links: bool) -> Panel:
         _days(days, windows, shown, has_links=has_links),
         _releases(session, pipeline),
     )
-    return Panel(Group(*parts), title=f"[bold]{pipeline.name}[/]  {escape(pipeline.description)}", title_align="left")
+    ask = f"  [link=/evergreen/why/{pipeline.name}]why?[/]" if has_links else ""
+    title = f"[bold]{pipeline.name}[/]{ask}  {escape(pipeline.description)}"
+    return Panel(Group(*parts), title=title, title_align="left")
 
 
 def _champion(champion: Release | None) -> str:

@@ -72,6 +72,12 @@ def record_decision(session: Session, decision: Decision) -> Decision:
     return decision
 
 
+def decisions_of(session: Session, pipeline: str, *, newest: int) -> Sequence[Decision]:
+    """Return the newest decisions, newest first."""
+    query = select(Decision).where(Decision.pipeline == pipeline).order_by(Decision.at.desc()).limit(newest)
+    return session.scalars(query).all()
+
+
 def last_decision(session: Session, pipeline: str) -> Decision | None:
     """Return the newest decision."""
-    return session.scalar(select(Decision).where(Decision.pipeline == pipeline).order_by(Decision.at.desc()).limit(1))
+    return next(iter(decisions_of(session, pipeline, newest=1)), None)

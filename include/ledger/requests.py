@@ -85,6 +85,12 @@ def open_requests(session: Session, pipeline: str, *, older_than_seconds: float)
     return session.scalars(query.order_by(Request.at)).all()
 
 
+def requests_of(session: Session, pipeline: str, *, newest: int) -> Sequence[Request]:
+    """Return the newest requests, newest first."""
+    query = select(Request).where(Request.pipeline == pipeline).order_by(Request.at.desc()).limit(newest)
+    return session.scalars(query).all()
+
+
 def unfinished_requests(session: Session, pipeline: str) -> Sequence[Request]:
     """Return requests that are open or being worked on."""
     query = select(Request).where(Request.pipeline == pipeline, Request.status.in_(["open", "claimed"]))

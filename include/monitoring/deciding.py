@@ -27,7 +27,7 @@ from include.pipeline import Pipeline, Training
 
 log = logging.getLogger(__name__)
 
-_ON_THEIR_WAY = ("candidate", "approved", "promoting")
+ON_THEIR_WAY = ("candidate", "approved", "promoting")
 
 
 def decide(pipeline: Pipeline, publication_id: str) -> Decision:
@@ -61,18 +61,23 @@ def _situation(session: Session, pipeline: Pipeline, publication: Publication) -
     measured = nights.windows_of(session, pipeline.name)
     partitions = nights.partitions_of(session, pipeline.name)
     unfinished = [request.id for request in requests.unfinished_requests(session, pipeline.name)]
-    unfinished += [release.id for release in releases.releases_of(session, pipeline.name, *_ON_THEIR_WAY)]
-    fruitless = requests.fruitless_requests(session, pipeline.name)
+    unfinished += [release.id for release in releases.releases_of(session, pipeline.name, *ON_THEIR_WAY)]
     return Situation(
-        champion=_champion(champion, pipeline.governor.metric),
-        windows=tuple(_served(window) for window in measured if champion and window.version == champion.version),
+        champion=champion_as_judged(champion, pipeline.governor.metric),
+        windows=tuple(served_of(window) for window in measured if champion and window.version == champion.version),
         served_days=tuple(sorted({window.day for window in measured} & set(publication.days))),
         unfinished=tuple(unfinished),
         published_rows=_rows_to_learn_from(partitions, pipeline.training),
         needed_rows=pipeline.training.min_rows,
-        last_tried=max((row.detail.get("newest_day", "") for row in fruitless), default=""),
+        last_tried=last_tried(session, pipeline.name),
         paused=pauses.said(held) if (held := pauses.pause_of(session, pipeline.name)) else "",
     )
+
+
+def last_tried(session: Session, pipeline_name: str) -> str:
+    """Return the newest day that a challenger which came to nothing was asked for; empty if there was none."""
+    fruitless = requests.fruitless_requests(session, pipeline_name)
+    return max((row.detail.get("newest_day", "") for row in fruitless), default="")
 
 
 def _rows_to_learn_from(partitions: Sequence[Partition], training: Training) -> int:
@@ -85,13 +90,15 @@ def _rows_to_learn_from(partitions: Sequence[Partition], training: Training) -> 
     return sum(rows for day, rows in published.items() if window_from <= day < holdout_from)
 
 
-def _champion(release: Release | None, metric: str) -> Champion | None:
+def champion_as_judged(release: Release | None, metric: str) -> Champion | None:
+    """Return what the governor looks at in the serving release."""
     if release is None:
         return None
     return Champion(release.version, release.metrics.get(metric), release.judged_until)
 
 
-def _served(window: Window) -> Served:
+def served_of(window: Window) -> Served:
+    """Return what the governor looks at in a measured window."""
     columns = window.measures.get("drift", {}).get("columns", {})
     drifted = [(name, found["effect"]) for name, found in columns.items() if found["state"] == "drifted"]
     return Served(

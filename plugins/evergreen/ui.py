@@ -6,6 +6,8 @@ from airflow.api_fastapi.core_api.security import GetUserDep
 from fastapi import FastAPI, HTTPException
 from fastapi.responses import FileResponse, HTMLResponse
 
+from include.config import load_pipeline
+from include.errors import ConfigError
 from include.settings import load_settings
 
 app = FastAPI(title="Evergreen")
@@ -17,6 +19,17 @@ def status(user: GetUserDep) -> HTMLResponse:  # noqa: ARG001 - only people who 
     from include.status import status_page
 
     return HTMLResponse(status_page())
+
+
+@app.get("/why/{pipeline}")
+def why(pipeline: str, user: GetUserDep) -> HTMLResponse:  # noqa: ARG001 - only people who are logged in
+    """Say why a pipeline has no new model, why it has this one, and what can be done."""
+    from include.why import why_page
+
+    try:
+        return HTMLResponse(why_page(load_pipeline(pipeline)))
+    except ConfigError as error:
+        raise HTTPException(404, str(error)) from error
 
 
 @app.get("/reports/{path:path}")

@@ -34,7 +34,7 @@ def report(settings):
     return "rides/reports/drift/2020-01-01-v1.html"
 
 
-@pytest.mark.parametrize("page", ["/status", "/reports/rides/reports/drift/2020-01-01-v1.html"])
+@pytest.mark.parametrize("page", ["/status", "/why/rides", "/reports/rides/reports/drift/2020-01-01-v1.html"])
 def test_nobody_sees_anything_without_a_login(login, report, page):
     assert login(None).get(page).status_code == 401
 
@@ -43,9 +43,13 @@ def test_airflows_own_check_asks_every_page_for_a_user():
     from airflow.api_fastapi.core_api.security import get_user
     from evergreen.ui import app
 
-    pages = {route.path: route for route in app.routes if route.path in {"/status", "/reports/{path:path}"}}
+    pages = {
+        route.path: route
+        for route in app.routes
+        if route.path in {"/status", "/why/{pipeline}", "/reports/{path:path}"}
+    }
 
-    assert len(pages) == 2
+    assert len(pages) == 3
     for route in pages.values():
         assert get_user in {each.call for each in route.dependant.dependencies}
 
@@ -85,3 +89,11 @@ def test_the_status_page_names_the_pipelines(login, rides):
 
     assert answer.status_code == 200
     assert "rides" in answer.text
+
+
+def test_the_answer_to_why_is_a_page_and_an_unknown_pipeline_is_not_found(login, rides):
+    answer = login("admin").get("/why/rides")
+
+    assert answer.status_code == 200
+    assert "why no new model?" in answer.text
+    assert login("admin").get("/why/trains").status_code == 404

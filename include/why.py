@@ -1,0 +1,254 @@
+"""This file answers "why no retrain?" and "why this model?" from the ledger alone, and says what a person can do."""
+
+import io
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from datetime import date, datetime, timedelta
+
+from rich.console import Console, Group, RenderableType
+from rich.markup import escape
+from rich.panel import Panel
+from rich.table import Table
+from sqlalchemy.orm import Session
+
+from include.ledger import Decision, Partition, Pause, Release, Request, Window, nights, open_ledger, pauses
+from include.ledger import releases as release_rows
+from include.ledger import requests as request_rows
+from include.monitoring import governor
+from include.monitoring.deciding import ON_THEIR_WAY, champion_as_judged, served_of
+from include.pipeline import Pipeline
+
+NEWEST = 5
+WINDOWS = 10
+COLOURS = {"quality": "red", "drift": "red", "calm": "green", "unknown": "yellow"}
+
+
+@dataclass(frozen=True)
+class Facts:
+    """What the ledger knows that bears on the next model; all lists newest first."""
+
+    pipeline: Pipeline
+    champion: Release | None
+    asked: Request | None  # what the champion came of
+    windows: Sequence[Window]  # of the champion's version
+    decisions: Sequence[Decision]
+    requests: Sequence[Request]
+    releases: Sequence[Release]
+    pauses: Sequence[Pause]
+    held: Pause | None
+    refused: Sequence[Partition]
+
+
+@dataclass(frozen=True)
+class Answer:
+    """The answer in sentences: the weightiest first."""
+
+    no_retrain: list[str]
+    this_model: list[str]
+    to_do: list[str]
+
+
+def why_view(pipeline: Pipeline) -> RenderableType:
+    """Return the answer for one pipeline with the rows it rests on."""
+    with open_ledger() as session:
+        facts = facts_of(session, pipeline)
+    answer = explain(facts)
+    sentences = Table.grid(padding=(0, 2))
+    sentences.add_column(style="bold")
+    for question, lines in (
+        ("why no new model?", answer.no_retrain),
+        ("why this model?", answer.this_model),
+        ("what can be done", answer.to_do),
+    ):
+        sentences.add_row(question, "\n".join(f"• {escape(line)}" for line in lines))
+    tables = [table for table in _tables(facts) if table.row_count]
+    return Panel(Group(sentences, *tables), title=f"[bold]{pipeline.name}[/]", title_align="left")
+
+
+def why_page(pipeline: Pipeline) -> str:
+    """Return the answer as an HTML page."""
+    console = Console(record=True, width=150, file=io.StringIO())
+    console.print(why_view(pipeline))
+    return console.export_html(inline_styles=True)
+
+
+def facts_of(session: Session, pipeline: Pipeline) -> Facts:
+    """Read what the answer rests on."""
+    champion = release_rows.champion_of(session, pipeline.name)
+    windows = nights.windows_of(session, pipeline.name, champion.version) if champion else []
+    return Facts(
+        pipeline=pipeline,
+        champion=champion,
+        asked=session.get(Request, champion.request_id) if champion else None,
+        windows=list(reversed(windows))[:WINDOWS],
+        decisions=nights.decisions_of(session, pipeline.name, newest=NEWEST),
+        requests=request_rows.requests_of(session, pipeline.name, newest=NEWEST),
+        releases=release_rows.releases_of(session, pipeline.name)[:NEWEST],
+        pauses=pauses.pauses_of(session, pipeline.name, newest=NEWEST),
+        held=pauses.pause_of(session, pipeline.name),
+        refused=[row for row in nights.partitions_of(session, pipeline.name) if row.status == "refused"][:NEWEST],
+    )
+
+
+def explain(facts: Facts) -> Answer:
+    """Answer from the facts."""
+    found = [*_paused(facts), *_on_their_way(facts), *_came_to_nothing(facts), *_cooling(facts), *_governor(facts)]
+    found += _not_measured(facts)
+    return Answer(
+        no_retrain=[reason for reason, _ in found],
+        this_model=_this_model(facts),
+        to_do=list(dict.fromkeys(advice for _, advice in found if advice))
+        or [f"A new model at once: start {facts.pipeline.name}__train by hand."],
+    )
+
+
+def cooldown_until(facts: Facts) -> str | None:
+    """Return the first day whose window may ask for a new model again; None without a champion."""
+    if facts.champion is None:
+        return None
+    first = date.fromisoformat(facts.champion.judged_until) + timedelta(days=facts.pipeline.governor.cooldown_days)
+    return first.isoformat()
+
+
+Reasons = Iterable[tuple[str, str]]  # a sentence, and what can be done about it
+
+
+def _paused(facts: Facts) -> Reasons:
+    if facts.held:
+        scope = "" if facts.held.pipeline == pauses.EVERYTHING else f" {facts.held.pipeline}"
+        yield f"{pauses.said(facts.held)}.", f"End the pause: evergreen resume{scope}."
+
+
+def _on_their_way(facts: Facts) -> Reasons:
+    name = facts.pipeline.name
+    for request in facts.requests:
+        if request.status == "open":
+            yield (
+                f"{request.id} has asked for a new model and waits for a run since {_at(request.at)}.",
+                "" if facts.held else f"`sweep` wakes it every ten minutes; is {name}__train paused in Airflow?",
+            )
+        elif request.status == "claimed":
+            yield (
+                f"{request.id} is being worked on by run {request.claimed_by} since {_at(request.claimed_at)}.",
+                f"Follow that run of {name}__train in Airflow.",
+            )
+    for release in facts.releases:
+        if release.status in ON_THEIR_WAY:
+            yield (
+                f"{release.id} is trained and {release.status}, not yet served: one new model at a time.",
+                f"Have it served now: start {name}__deploy by hand with version {release.version}.",
+            )
+
+
+def _came_to_nothing(facts: Facts) -> Reasons:
+    name = facts.pipeline.name
+    if facts.requests and facts.requests[0].status == "failed":
+        last = facts.requests[0]
+        yield (
+            f"The last request, {last.id}, failed: {last.note}",
+            f"Read the failed run of {name}__train in Airflow, mend the cause and clear it.",
+        )
+    if facts.releases and facts.releases[0].status in {"rejected", "failed"}:
+        last_release = facts.releases[0]
+        yield (
+            f"The last challenger, {last_release.id}, was {last_release.status}: {last_release.note}",
+            f"See its numbers in MLflow; start {name}__train by hand with other settings, or change `training`.",
+        )
+
+
+def _cooling(facts: Facts) -> Reasons:
+    until = cooldown_until(facts)
+    if facts.champion and until and (not facts.windows or facts.windows[0].day < until):
+        newest = f"the newest served day is {facts.windows[0].day}" if facts.windows else "it has not served a day yet"
+        yield (
+            f"Cooldown: version {facts.champion.version} has seen data until {facts.champion.judged_until}; "
+            f"{until} is the first day that can ask for another, {newest}.",
+            "",
+        )
+
+
+def _governor(facts: Facts) -> Reasons:
+    if not facts.decisions:
+        yield (
+            "The governor has not been asked yet: it judges each publication after it is measured.",
+            f"Ingest a day ({facts.pipeline.name}__ingest), or look whether {facts.pipeline.name}__monitor has failed.",
+        )
+        return
+    last = facts.decisions[0]
+    yield f"The governor's last word ({_at(last.at)}): {last.action}. {last.reason}", ""
+
+
+def _not_measured(facts: Facts) -> Reasons:
+    needed = facts.pipeline.governor.min_rows
+    if facts.windows and facts.windows[0].labelled < needed:
+        newest = facts.windows[0]
+        yield (
+            f"Quality of {newest.day} is not known: {newest.labelled} of {newest.rows} rows have a label, "
+            f"{needed} are needed; drift speaks in its place.",
+            "Deliver the missing labels and ingest that day again.",
+        )
+    for row in facts.refused:
+        yield (
+            f"{row.day} was refused and is not learned from: {row.note}",
+            f"Deliver {row.day} again and start {facts.pipeline.name}__ingest by hand for it.",
+        )
+
+
+def _this_model(facts: Facts) -> list[str]:
+    champion = facts.champion
+    if champion is None:
+        return ["There is no model yet."]
+    lines = [f"Version {champion.version} serves since {_at(champion.serving_at)}; {champion.request_id} asked for it."]
+    if facts.asked:
+        lines.append(f"Asked because: {facts.asked.reason}")
+    return [*lines, f"The gate: {champion.note}"]
+
+
+def _tables(facts: Facts) -> Iterable[Table]:
+    yield _windows(facts)
+    table = Table("the governor said", "", "why", box=None)
+    for decision in facts.decisions:
+        table.add_row(_at(decision.at), decision.action, escape(decision.reason))
+    yield table
+    table = Table("request", "state", "filed", "note", box=None)
+    for request in facts.requests:
+        table.add_row(request.id, request.status, _at(request.at), escape(request.note))
+    yield table
+    table = Table("release", "state", "the gate said", box=None)
+    for release in facts.releases:
+        table.add_row(release.id, release.status, escape(release.note))
+    yield table
+    table = Table("paused", "from", "until", "by", "why", box=None)
+    for pause in facts.pauses:
+        scope = "all pipelines" if pause.pipeline == pauses.EVERYTHING else pause.pipeline
+        table.add_row(scope, _at(pause.at), _at(pause.ended_at), pause.by, escape(pause.reason))
+    yield table
+    table = Table("refused day", "why", box=None)
+    for row in facts.refused:
+        table.add_row(row.day, escape(row.note))
+    yield table
+
+
+def _windows(facts: Facts) -> Table:
+    policy = facts.pipeline.governor
+    champion = champion_as_judged(facts.champion, policy.metric)
+    table = Table("served day", "rows", "labelled", policy.metric, "against its hold-out", "drifted", "alarm", box=None)
+    if champion is None:
+        return table
+    for window in facts.windows:
+        alarm = governor.alarm_of(served_of(window), champion, policy)
+        drop = None if window.quality is None else governor.drop_of(window.quality, champion, policy.metric)
+        table.add_row(
+            window.day,
+            f"{window.rows:,}",
+            f"{window.labelled:,}",
+            "" if window.quality is None else f"{window.quality:.3f}",
+            "" if drop is None else f"{abs(drop):.3f} {'worse' if drop > 0 else 'better'}",
+            "" if window.drifted_share is None else f"{window.drifted_share:.0%}",
+            f"[{COLOURS[alarm]}]{alarm}[/]",
+        )
+    return table
+
+
+def _at(moment: datetime | None) -> str:
+    return f"{moment:%Y-%m-%d %H:%M}" if moment else ""

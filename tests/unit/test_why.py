@@ -1,0 +1,165 @@
+import io
+from datetime import UTC, datetime
+from types import SimpleNamespace
+
+import pytest
+from rich.console import Console
+
+from include.ledger import Decision, Window, nights, open_ledger, pauses, releases, requests
+from include.why import Facts, cooldown_until, explain, why_view
+
+AT = datetime(2020, 2, 1, 12, 0, tzinfo=UTC)
+CHAMPION = SimpleNamespace(
+    id="rides.v3", version=3, request_id="rides.quality.x", judged_until="2020-01-25", serving_at=AT,
+    metrics={"auc": 0.7}, note="Passed: auc 0.70 against 0.65", status="champion",
+)  # fmt: skip
+DECISION = SimpleNamespace(action="nothing", reason="The newest window is calm.", at=AT)
+
+
+def window(day, **changes):
+    numbers = {"rows": 200, "labelled": 200, "quality": 0.69, "drifted_share": 0.1, "measures": {}}
+    return SimpleNamespace(day=day, **{**numbers, **changes})
+
+
+@pytest.fixture
+def ask(rides):
+    def answer(**changes):
+        facts = {
+            "pipeline": rides, "champion": CHAMPION, "asked": SimpleNamespace(reason="it fell"),
+            "windows": [window("2020-02-10")], "decisions": [DECISION], "requests": [], "releases": [CHAMPION],
+            "pauses": [], "held": None, "refused": [],
+        }  # fmt: skip
+        return explain(Facts(**{**facts, **changes}))
+
+    return answer
+
+
+def test_where_all_is_well_the_governors_word_is_the_answer(ask):
+    answer = ask()
+
+    assert answer.no_retrain == ["The governor's last word (2020-02-01 12:00): nothing. The newest window is calm."]
+    assert answer.to_do == ["A new model at once: start rides__train by hand."]
+    assert answer.this_model == [
+        "Version 3 serves since 2020-02-01 12:00; rides.quality.x asked for it.",
+        "Asked because: it fell",
+        "The gate: Passed: auc 0.70 against 0.65",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("changes", "reason", "advice"),
+    [
+        (
+            {"held": SimpleNamespace(pipeline="rides", by="ann", reason="we migrate", at=AT)},
+            "Paused since 2020-02-01 12:00 UTC by ann: we migrate.",
+            "evergreen resume rides",
+        ),
+        (
+            {"requests": [SimpleNamespace(id="rides.drift.y", status="open", at=AT, note="")]},
+            "rides.drift.y has asked for a new model and waits",
+            "is rides__train paused in Airflow?",
+        ),
+        (
+            {"requests": [SimpleNamespace(id="r", status="claimed", claimed_by="run-1", claimed_at=AT, note="")]},
+            "being worked on by run run-1",
+            "Follow that run",
+        ),
+        (
+            {"releases": [SimpleNamespace(id="rides.v4", version=4, status="approved", note="")]},
+            "rides.v4 is trained and approved, not yet served",
+            "rides__deploy by hand with version 4",
+        ),
+        (
+            {"requests": [SimpleNamespace(id="r", status="failed", note="See its log.")]},
+            "r, failed: See its log.",
+            "mend the cause and clear it",
+        ),
+        (
+            {"releases": [SimpleNamespace(id="rides.v4", version=4, status="rejected", note="no gain")]},
+            "rides.v4, was rejected: no gain",
+            "rides__train by hand with other settings",
+        ),
+        (
+            {"windows": [window("2020-01-28")]},
+            "2020-02-01 is the first day that can ask for another, the newest served day is 2020-01-28",
+            "rides__train",
+        ),
+        ({"windows": []}, "it has not served a day yet", "rides__train"),
+        ({"decisions": []}, "The governor has not been asked yet", "rides__monitor"),
+        (
+            {"windows": [window("2020-02-10", labelled=10, quality=None)]},
+            "10 of 200 rows have a label, 50 are needed",
+            "Deliver the missing labels",
+        ),
+        (
+            {"refused": [SimpleNamespace(day="2020-02-09", note="too few rows")]},
+            "2020-02-09 was refused and is not learned from: too few rows",
+            "Deliver 2020-02-09 again",
+        ),
+    ],
+)
+def test_each_cause_is_named_with_what_can_be_done(ask, changes, reason, advice):
+    answer = ask(**changes)
+
+    assert any(reason in line for line in answer.no_retrain), answer.no_retrain
+    assert any(advice in line for line in answer.to_do), answer.to_do
+
+
+def test_a_pause_is_the_first_reason(ask):
+    held = SimpleNamespace(pipeline=pauses.EVERYTHING, by="ann", reason="we migrate", at=AT)
+    answer = ask(held=held, requests=[SimpleNamespace(id="r", status="open", at=AT, note="")])
+
+    assert answer.no_retrain[0].startswith("Everything is paused")
+    assert answer.to_do[0] == "End the pause: evergreen resume."
+
+
+def test_the_cooldown_ends_on_the_day_the_governor_would_listen_again(rides):
+    facts = Facts(rides, CHAMPION, None, [], [], [], [], [], None, [])
+
+    assert cooldown_until(facts) == "2020-02-01"
+    assert rides.governor.cooldown_days == 7
+
+
+def test_the_ledgers_rows_are_shown(rides):
+    fields = {"model_uri": "", "sha256": "", "tracking_run": "", "judged_until": "2020-01-25", "quality": 0.7}
+    with open_ledger() as session:
+        requests.file_request(session, "rides", reason="a [b] first", triggered_by="first", key="model", detail={})
+        requests.close_request(session, "rides.first.model", status="done", note="rides.v1: Passed")
+        release = releases.add_release(
+            session, "rides", "rides.first.model", **fields, metrics={"auc": 0.7}, gate={}, compared_with=None
+        )
+        releases.judge(session, release.id, approved=True, note="Passed: the first")
+        releases.finish_promotion(session, release.id, releases.begin_promotion(session, release.id))
+        numbers = {"rows": 200, "labelled": 200, "drifted_share": 0.5, "measures": {}, "report": ""}
+        nights.record_windows(
+            session,
+            [
+                Window(pipeline="rides", day="2020-02-01", version=1, quality=0.71, **numbers),
+                Window(pipeline="rides", day="2020-02-02", version=1, quality=0.5, **numbers),
+            ],
+        )
+        nights.record_decision(
+            session,
+            Decision(publication_id="p", pipeline="rides", action="nothing", reason="Not yet: it fell", evidence={}),
+        )
+        pauses.pause(session, "rides", by="ann", reason="we migrate")
+    console = Console(width=200, record=True, file=io.StringIO())
+
+    console.print(why_view(rides))
+
+    text = console.export_text()
+    lines = {line.split()[1]: line for line in text.splitlines() if len(line.split()) > 1}
+    assert "0.010 better" in lines["2020-02-01"]
+    assert "calm" in lines["2020-02-01"]
+    assert "0.200 worse" in lines["2020-02-02"]
+    assert "quality" in lines["2020-02-02"]
+    assert "Asked because: a [b] first" in text
+    assert "Not yet: it fell" in text
+    assert "we migrate" in text
+
+
+def test_an_empty_ledger_is_answered_too(rides):
+    console = Console(width=120, record=True, file=io.StringIO())
+    console.print(why_view(rides))
+
+    assert "There is no model yet." in console.export_text()
