@@ -9,7 +9,7 @@ READY := .venv/.ready
 # Packages that only torch's CUDA build needs stay out of the lock, so that it installs with either build.
 CUDA_ONLY := $(addprefix --no-emit-package ,$(file < config/cuda_only.txt))
 
-.PHONY: help setup demo test test-unit up down status check lock bench clean
+.PHONY: help setup demo test test-unit up down status check lock bench soak clean
 
 help: ## List what there is
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/\1|\2/' | column -t -s '|'
@@ -52,6 +52,9 @@ lock: setup ## Write requirements.txt from requirements.in, and the YAML's schem
 
 bench: setup ## Measure, and write bench/results.json
 	@$(PY) -m bench
+
+soak: setup ## Run the long trials, and write bench/soak.json (10 minutes)
+	@$(PY) -m soak
 
 clean: ## Stop everything; remove the environment and all data
 	@if [ -x $(PY) ]; then $(PY) -m include.cli down || true; fi

@@ -4,20 +4,17 @@ Everything is measured in one run, and what is compared is measured in turn: thi
 measurement can be run again by its name: `python -m bench tax`; the others keep their numbers.
 """
 
-import json
 import os
-import platform
-import subprocess
 import sys
 import tempfile
 from collections.abc import Callable
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 from rich.console import Console
 
 from bench import demo, history, parsing, stages, tax
+from bench.record import write_down
 from include.stack import Stack, running
 
 RESULTS = Path(__file__).parent / "results.json"
@@ -41,30 +38,9 @@ def main(wanted: list[str]) -> None:
             with running(stack, Console()):
                 stack.wait_for()
                 for name in (name for name in WITH_SERVICES if name in chosen):
-                    write_down(name, WITH_SERVICES[name](stack))
+                    write_down(RESULTS, name, WITH_SERVICES[name](stack))
     for name in (name for name in ALONE if name in chosen):
-        write_down(name, ALONE[name]())
-
-
-def write_down(name: str, measured: dict[str, Any]) -> None:
-    """Put one measurement into the results, with its own date, machine and commit."""
-    results: dict[str, Any] = json.loads(RESULTS.read_text()) if RESULTS.exists() else {"about": {}}
-    results[name] = measured
-    results["about"][name] = about()
-    RESULTS.write_text(json.dumps(results, indent=2) + "\n")
-    Console().print(name, measured)
-
-
-def about() -> dict[str, Any]:
-    """Return when, where and on what this was measured."""
-    commit = subprocess.run(["git", "describe", "--always", "--dirty"], capture_output=True, text=True, check=True)  # noqa: S607
-    cpu = next(line for line in Path("/proc/cpuinfo").read_text().splitlines() if line.startswith("model name"))
-    return {
-        "date": f"{datetime.now(UTC):%Y-%m-%d %H:%M} UTC",
-        "machine": f"{os.cpu_count()} x {cpu.split(':')[1].strip()}, {platform.system()} {platform.machine()}",
-        "python": platform.python_version(),
-        "commit": commit.stdout.strip(),
-    }
+        write_down(RESULTS, name, ALONE[name]())
 
 
 if __name__ == "__main__":

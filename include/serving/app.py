@@ -1,20 +1,25 @@
 """This file is the endpoint: `/ping`, `/invocations`, `/metrics`; versions are swapped without a failed request."""
 
 import asyncio
+import difflib
 import json
 import logging
 import time
 import uuid
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime
 from typing import Any
 
+import numpy as np
+import numpy.typing as npt
 from fastapi import FastAPI, Request, Response
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
+from starlette.exceptions import HTTPException
 
 from include.artefact import predict
 from include.errors import BadRequestError
+from include.serving.body import read_body
 from include.serving.capture import Capture, Captured
 from include.serving.contract import INVOCATION
 from include.serving.instances import read_instances
@@ -24,7 +29,6 @@ from include.settings import Settings, load_settings
 
 log = logging.getLogger(__name__)
 
-MAX_BODY_BYTES = 16 * 2**20
 INLINE_BODY_BYTES = 32 * 2**10  # a larger request is worked on in a thread, so that small ones need not wait for it
 
 
@@ -51,7 +55,7 @@ class Endpoint:
         try:
             served = _choose(self.models, pipeline)
             name = served.state.pipeline
-            body = await _read_body(request)
+            body = await read_body(request)
             started = time.perf_counter()
             if len(body) <= INLINE_BODY_BYTES:
                 content, captured = answer(served, body)
@@ -76,6 +80,12 @@ def create_app(settings: Settings | None = None) -> FastAPI:
     endpoint = Endpoint(settings or load_settings())
     app = FastAPI(title="Evergreen endpoint", lifespan=endpoint.lifespan)
     app.state.endpoint = endpoint
+
+    @app.exception_handler(HTTPException)
+    async def refuse(request: Request, error: HTTPException) -> Response:
+        """Say in the same words as elsewhere that there is no such page, or not by that method."""
+        message = f"{request.method[:20]} {request.url.path[:80]}: {error.detail}. Ask POST /invocations/<pipeline>."
+        return _problem(message, status=error.status_code, headers=error.headers)
 
     @app.get("/ping")
     async def ping() -> Response:
@@ -106,7 +116,9 @@ def answer(served: Served, body: bytes) -> tuple[bytes, Captured]:
     :raises BadRequestError: naming the field and the row.
     """
     asked = read_instances(body, key=served.key, day=served.date, features=served.features)
-    answers = served.task.answers(predict(served.session, asked.columns, served.features))
+    predictions = predict(served.session, asked.columns, served.features)
+    _check_finite(predictions)
+    answers = served.task.answers(predictions)
     captured = Captured(
         pipeline=served.state.pipeline,
         version=served.state.version,
@@ -128,6 +140,15 @@ def answer(served: Served, body: bytes) -> tuple[bytes, Captured]:
     return json.dumps(content, separators=(",", ":")).encode(), captured
 
 
+def _check_finite(predictions: npt.NDArray[np.float32]) -> None:
+    wrong = ~np.isfinite(predictions).reshape(len(predictions), -1).all(axis=1)
+    if wrong.any():
+        row = int(np.argmax(wrong))
+        raise BadRequestError(
+            f"The model has no answer to row {row}: its numbers are beyond what it can compute with.", row=row
+        )
+
+
 def _choose(models: Models, pipeline: str | None) -> Served:
     known = models.known()
     if pipeline is None:
@@ -141,17 +162,10 @@ def _choose(models: Models, pipeline: str | None) -> Served:
     if why:
         raise BadRequestError(f"No model of '{pipeline}' is loaded: {why}", status=503)
     if pipeline and known:
-        raise BadRequestError(f"No pipeline '{pipeline}' is served here. Served: {known}.", status=404)
+        close = difflib.get_close_matches(pipeline[:80], known, n=1)
+        hint = f" Did you mean '{close[0]}'?" if close else ""
+        raise BadRequestError(f"No pipeline '{pipeline[:80]}' is served here.{hint} Served: {known}.", status=404)
     raise BadRequestError("No model is loaded yet: none has been deployed.", status=503)
-
-
-async def _read_body(request: Request) -> bytes:
-    body = bytearray()
-    async for chunk in request.stream():
-        body += chunk
-        if len(body) > MAX_BODY_BYTES:
-            raise BadRequestError(f"The body is larger than {MAX_BODY_BYTES} bytes: split it.", status=413)
-    return bytes(body)
 
 
 def _ping_body(models: Models) -> dict[str, Any]:
@@ -160,9 +174,16 @@ def _ping_body(models: Models) -> dict[str, Any]:
     return {"pipelines": loaded, "errors": models.errors()}
 
 
-def _problem(message: str, *, status: int, field: str | None = None, row: int | None = None) -> Response:
-    return _json({"error": message, "field": field, "row": row}, status=status)
+def _problem(
+    message: str,
+    *,
+    status: int,
+    field: str | None = None,
+    row: int | None = None,
+    headers: Mapping[str, str] | None = None,
+) -> Response:
+    return _json({"error": message, "field": field, "row": row}, status=status, headers=headers)
 
 
-def _json(content: dict[str, Any], *, status: int = 200) -> Response:
-    return Response(json.dumps(content), status_code=status, media_type="application/json")
+def _json(content: dict[str, Any], *, status: int = 200, headers: Mapping[str, str] | None = None) -> Response:
+    return Response(json.dumps(content), status_code=status, headers=headers, media_type="application/json")

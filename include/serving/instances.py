@@ -12,6 +12,7 @@ from include.pipeline import Features
 
 MAX_ROWS = 10_000
 _FLOAT32_MAX = 3.4e38
+_MOST_DIGITS = 400
 
 
 @dataclass(frozen=True)
@@ -42,11 +43,12 @@ def read_instances(body: bytes, *, key: str, day: str, features: Features) -> In
 
 def _rows_of(body: bytes) -> list[dict[str, Any]]:
     try:
-        content = json.loads(body, parse_constant=_refuse_constant)
+        content = json.loads(body, object_pairs_hook=_object, parse_int=_int)
     except RecursionError as error:
         raise BadRequestError("The body is nested too deeply.", status=400) from error
     except ValueError as error:
         raise BadRequestError(f"The body is not JSON: {error}", status=400) from error
+    _check_once(content)
     rows = content.get("instances") if isinstance(content, dict) else None
     if not isinstance(rows, list) or not rows:
         raise BadRequestError(
@@ -59,6 +61,7 @@ def _rows_of(body: bytes) -> list[dict[str, Any]]:
     for number, row in enumerate(rows):
         if not isinstance(row, dict):
             raise BadRequestError(f"Row {number} is {_kind(row)}, expected an object.", field="instances", row=number)
+        _check_once(row, number)
     return rows
 
 
@@ -82,6 +85,8 @@ def _float(value: float | None) -> float | None:
 def _check_number(value: Any) -> str | None:
     if isinstance(value, bool) or not isinstance(value, int | float):
         return f"is {_kind(value)}, expected a number or null"
+    if value != value:  # noqa: PLR0124  only NaN is not itself
+        return "is NaN, which is no number; send null if it is not known"
     if not -_FLOAT32_MAX <= value <= _FLOAT32_MAX:
         return "is too large for a 32-bit number"
     return None
@@ -129,5 +134,26 @@ def _kind(value: Any) -> str:
     return kinds.get(type(value), "a number")
 
 
-def _refuse_constant(name: str) -> Any:
-    raise ValueError(f"{name} is not JSON; send null for a missing number")
+class _Doubled(dict[str, Any]):
+    """An object in which a name stood more than once; nobody can say which value was meant."""
+
+    twice = ""
+
+
+def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    found = dict(pairs)
+    if len(found) == len(pairs):
+        return found
+    doubled, seen = _Doubled(found), set[str]()
+    doubled.twice = next(name for name, _ in pairs if name in seen or seen.add(name))  # type: ignore[func-returns-value]
+    return doubled
+
+
+def _check_once(found: Any, row: int | None = None) -> None:
+    if isinstance(found, _Doubled):
+        raise BadRequestError(f"'{found.twice[:80]}' is there more than once.", field=found.twice[:80], row=row)
+
+
+def _int(digits: str) -> int:
+    # Python refuses thousands of digits without saying where; any number so long is refused by its field.
+    return int(digits[:_MOST_DIGITS])

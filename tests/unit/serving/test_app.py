@@ -1,8 +1,10 @@
+import asyncio
 import json
 import math
 import threading
 import time
 
+import numpy as np
 import pyarrow.parquet as pq
 import pytest
 from fastapi.testclient import TestClient
@@ -151,10 +153,70 @@ def test_a_bad_request_names_field_and_row(serve, settings):
 
 
 def test_a_body_that_is_too_large_is_refused(serve, settings, monkeypatch):
-    monkeypatch.setattr("include.serving.app.MAX_BODY_BYTES", 100)
+    monkeypatch.setattr("include.serving.body.MAX_BODY_BYTES", 100)
     serve(1)
     with TestClient(create_app(settings)) as client:
         assert ask(client, ROW, ROW, ROW).status_code == 413
+
+
+@pytest.mark.parametrize(
+    ("headers", "says"),
+    [
+        ({"content-type": "text/csv"}, "Content-Type is 'text/csv', expected application/json"),
+        ({"content-type": "application/json", "content-encoding": "gzip"}, "Content-Encoding is 'gzip'"),
+    ],
+)
+def test_a_body_of_another_kind_is_refused(serve, settings, headers, says):
+    serve(1)
+    with TestClient(create_app(settings)) as client:
+        refused = client.post("/invocations", content=b"x", headers=headers)
+
+    assert refused.status_code == 415
+    assert says in refused.json()["error"]
+
+
+def test_a_body_without_a_kind_is_taken_for_json(serve, settings):
+    serve(1)
+    with TestClient(create_app(settings)) as client:
+        assert client.post("/invocations", content=json.dumps({"instances": [ROW]})).status_code == 200
+
+
+def test_a_body_that_does_not_come_is_given_up(serve, settings, monkeypatch):
+    monkeypatch.setattr("include.serving.body.BODY_SECONDS", 0.01)
+    serve(1)
+    app, sent = create_app(settings), []
+
+    async def never():
+        await asyncio.Event().wait()
+
+    async def send(message):
+        sent.append(message)
+
+    async def ask_slowly():
+        scope = {"type": "http", "method": "POST", "path": "/invocations", "headers": [], "query_string": b""}
+        async with app.state.endpoint.lifespan(app):
+            await app(scope, never, send)
+
+    asyncio.run(ask_slowly())
+
+    assert sent[0]["status"] == 408
+
+
+def test_an_answer_that_is_no_number_is_refused_by_its_row(serve, settings, monkeypatch):
+    monkeypatch.setattr("include.serving.app.predict", lambda *_asked: np.array([0.5, np.nan]))
+    serve(1)
+    with TestClient(create_app(settings)) as client:
+        refused = ask(client, ROW, ROW)
+
+    assert (refused.status_code, refused.json()["row"]) == (422, 1)
+
+
+@pytest.mark.parametrize(("method", "path", "status"), [("GET", "/invocations", 405), ("POST", "/nowhere", 404)])
+def test_a_page_there_is_not_is_refused_in_the_same_words_as_all_else(client, method, path, status):
+    refused = client.request(method, path)
+
+    assert refused.status_code == status
+    assert "POST /invocations/<pipeline>" in refused.json()["error"]
 
 
 def test_another_pipeline_is_not_found(serve, settings):

@@ -1,0 +1,111 @@
+"""This file serves a real model, trained on made-up rows of a real pipeline, from a real uvicorn process."""
+
+import json
+import os
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import httpx
+import numpy as np
+import psutil
+
+from include import artefact
+from include.config import load_pipeline
+from include.pipeline import Features, Pipeline, Training
+from include.serving.state import State, declare
+from include.settings import ROOT, load_settings
+
+START_SECONDS = 60
+ROWS = 300
+
+
+@dataclass(frozen=True)
+class Endpoint:
+    """A running endpoint."""
+
+    url: str
+    port: int
+    process: psutil.Process
+    pipeline: Pipeline
+
+    @property
+    def rss_mb(self) -> float:
+        """Return the memory that the process holds."""
+        return round(self.process.memory_info().rss / 2**20, 1)
+
+
+@contextmanager
+def serving(folder: Path, pipeline_name: str = "flight_delays") -> Iterator[Endpoint]:
+    """Serve a fresh model of a pipeline, with its data in a folder, for the length of a `with` block."""
+    environment = os.environ | {
+        "EVERGREEN_DATA": str(folder),
+        "EVERGREEN_PIPELINES": str(ROOT / "config" / "pipelines"),
+        "PYTHONPATH": str(ROOT),
+    }
+    pipeline = load_pipeline(pipeline_name, ROOT / "config" / "pipelines")
+    _declare(folder, pipeline)
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    command = [sys.executable, "-m", "uvicorn", "--factory", "include.serving.app:create_app", "--port", str(port)]
+    with (folder / "endpoint.log").open("w") as log:
+        started = subprocess.Popen([*command, "--no-access-log"], cwd=ROOT, env=environment, stdout=log, stderr=log)
+    try:
+        url = f"http://127.0.0.1:{port}"
+        _wait_for(url, started)
+        yield Endpoint(url, port, psutil.Process(started.pid), pipeline)
+    finally:
+        started.terminate()
+        started.wait(30)
+
+
+def _declare(folder: Path, pipeline: Pipeline) -> None:
+    features, content = pipeline.training.features, _train(pipeline.training.model_copy(update={"epochs": 1}))
+    model = folder / "models" / pipeline.name / "fuzz"
+    model.mkdir(parents=True)
+    (model / artefact.MODEL).write_bytes(content)
+    sha256 = artefact.sha256_of(content)
+    (model / artefact.MANIFEST).write_text(json.dumps({"features": features.model_dump(), "sha256": sha256}))
+    settings = load_settings().model_copy(update={"data": folder})
+    declare(settings, State(pipeline.name, 1, 1, str(model), sha256))
+
+
+def _train(training: Training) -> bytes:
+    from include.training import export
+    from include.training.models import TabularNet
+    from include.training.preprocessing import categories_of, fit_preprocessor, transform
+    from include.training.torch_trainer import Trainer
+
+    columns = made_up(training.features, np.random.default_rng(0))
+    preprocessor = fit_preprocessor(columns, training.features)
+    sizes = [len(seen) for seen in categories_of(preprocessor, training.features).values()]
+    trainer = Trainer(TabularNet(len(training.features.numeric), sizes, training, base_rate=0.3), training)
+    matrix = transform(preprocessor, columns, training.features)
+    labels = (matrix[:, 0] > 0).astype(np.float32)
+    trainer.fit((matrix, labels), (matrix, labels))
+    return export.export(preprocessor, trainer.network, training.features)
+
+
+def made_up(features: Features, random: np.random.Generator) -> dict[str, np.ndarray]:
+    """Return columns of made-up rows."""
+    columns: dict[str, np.ndarray] = {name: random.normal(50, 20, ROWS).astype(np.float32) for name in features.numeric}
+    return columns | {name: random.choice(["A", "B", "C", ""], ROWS).astype(object) for name in features.categorical}
+
+
+def _wait_for(url: str, started: subprocess.Popen[bytes]) -> None:
+    until = time.monotonic() + START_SECONDS
+    while True:
+        try:
+            if httpx.get(f"{url}/ping", trust_env=False).json()["pipelines"]:
+                return
+        except httpx.TransportError:
+            pass
+        if started.poll() is not None or time.monotonic() > until:
+            raise RuntimeError(f"The endpoint at {url} does not serve the model: see endpoint.log in its folder.")
+        time.sleep(0.05)
