@@ -18,7 +18,7 @@ from soak.endpoint import Endpoint, serving
 REQUESTS, WARM_UP, AT_ONCE = 20_000, 2_000, 1_000
 HANG_SECONDS = 20.0
 JSON = {"content-type": "application/json"}
-_HUGE, _DIGITS = '"@huge@"', "9" * 5_000  # Python itself refuses to write so long a number
+_DIGITS = "9" * 5_000  # Python itself refuses to write so long a number
 
 
 @dataclass(frozen=True)
@@ -67,23 +67,25 @@ def requests_to(pipeline: Pipeline) -> st.SearchStrategy[Asked]:
 
 
 def _with_a_wrong_field(rows: st.SearchStrategy[Any], pipeline: Pipeline, path: str) -> st.SearchStrategy[Asked]:
-    missing = object()
+    missing, huge = object(), object()
     structures = [True, [], [1], {}, {"a": 1}]
-    no_numbers = [missing, "1", "", float("nan"), float("inf"), -float("inf"), 1e39, 10**40, "@huge@", *structures]
+    no_numbers = [missing, "1", "", float("nan"), float("inf"), -float("inf"), 1e39, 10**40, huge, *structures]
     no_texts = [missing, 7, 1.5, "\ud800", "a\udfff", float("nan"), *structures]
     wrong = [(name, value) for name in pipeline.training.features.numeric for value in no_numbers]
     wrong += [(name, value) for name in pipeline.training.features.categorical for value in no_texts]
     wrong += [(pipeline.date, value) for value in ("2013-02-30", "20130722", "../..", "\ud800", 7, [], True)]
-    wrong += [(pipeline.key, value) for value in ("", 1.5, "\ud800", 2**70, "@huge@", [], {}, False)]
+    wrong += [(pipeline.key, value) for value in ("", 1.5, "\ud800", 2**70, huge, [], {}, False)]
 
     def spoil(found: list[dict[str, Any]], number: int, change: tuple[str, Any]) -> Asked:
         number %= len(found)
         name, value = change
-        changed = {key: each for key, each in found[number].items() if key != name}
-        changed |= {} if value is missing else {name: value}
-        # "@huge@" in a text column would be text; it is only put where a number or a key is expected.
-        text = json.dumps({"instances": [*found[:number], changed, *found[number + 1 :]]})
-        body = text.replace(_HUGE, _DIGITS).encode()
+        texts = [json.dumps(row) for row in found]
+        changed = json.dumps({key: each for key, each in found[number].items() if key != name})
+        if value is not missing:
+            written = _DIGITS if value is huge else json.dumps(value)
+            changed = f"{changed[:-1]}, {json.dumps(name)}: {written}}}"
+        texts[number] = changed
+        body = f'{{"instances": [{", ".join(texts)}]}}'.encode()
         return Asked(body, path, statuses=frozenset({422}), field=name, row=number)
 
     return st.builds(spoil, rows, st.integers(0, 3), st.sampled_from(wrong))
