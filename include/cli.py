@@ -81,12 +81,9 @@ def down() -> None:
     from include.stack import Stack
 
     stack = Stack()
-    if not stack.is_up():
-        console.print("Nothing is running.")
-        return
     with console.status("Stopping …"):
-        stack.stop()
-    console.print("Stopped.")
+        num_stopped = stack.stop()
+    console.print("Stopped." if num_stopped else "Nothing is running.")
 
 
 @app.command()

@@ -19,8 +19,9 @@ import psutil
 import yaml
 from rich.console import Console
 
+from include import atomic
 from include.errors import StackError
-from include.process import die_with_parent
+from include.process import MARK, die_with_parent, kill_all, processes_of, uninterrupted
 from include.settings import ROOT, Settings, load_settings
 
 BIN = Path(sys.executable).parent
@@ -82,11 +83,14 @@ class Stack:
         self.run("airflow", "pools", "set", "training", "1", "One training at a time")
 
     def check(self) -> None:
-        """Make sure that the services can start.
+        """Make sure that the services can start; stop those whose supervisor was killed.
 
         :raises StackError: if there is no Java, a port is taken, or Evergreen's services are running already.
         """
         self._check_java()
+        if self.is_up():
+            raise StackError(f"Evergreen's services already run on {self.data}: `make down` first.")
+        self.stop()  # what a supervisor that was killed has left behind would hold the ports and the database
         self._check_ports()
 
     def wait_for(self, *names: str) -> None:
@@ -106,20 +110,24 @@ class Stack:
                     )
                 time.sleep(0.2)
 
-    def stop(self) -> None:
-        """Stop every service and wait until all their processes are gone."""
-        pid = self._supervisor_pid()
-        if pid is None:
-            return
-        supervisor = psutil.Process(pid)
-        family = supervisor.children(recursive=True)
-        supervisor.terminate()
-        psutil.wait_procs([supervisor], timeout=STOP_SECONDS)
-        # Airflow's workers are forked by a server process of their own, which does not always take them along.
-        _, left = psutil.wait_procs([supervisor, *family, *_session_of(pid)], timeout=2)
-        for process in left:
-            process.kill()
-        psutil.wait_procs(left, timeout=STOP_SECONDS)
+    def stop(self) -> int:
+        """Stop every service, wait until all their processes are gone, and return how many there were.
+
+        Also those whose supervisor was killed. Ctrl-C while this waits kills them at once: nothing is left either way.
+        """
+        supervisor = self._supervisor_pid()
+        found = self._processes()
+        try:
+            for process in [psutil.Process(supervisor)] if supervisor else found:
+                with suppress(psutil.NoSuchProcess):
+                    process.terminate()
+            psutil.wait_procs([each for each in found if supervisor in {None, each.pid}], timeout=STOP_SECONDS)
+            # Airflow's workers are forked by a server process of their own, which does not always take them along.
+            psutil.wait_procs(self._processes(), timeout=2)
+        finally:
+            with uninterrupted():
+                kill_all(self._processes)
+        return len(found)
 
     def run(self, *command: str) -> str:
         """Run one of the environment's commands with the services' settings and return its output.
@@ -159,6 +167,7 @@ class Stack:
             "PATH": f"{BIN}:{os.environ.get('PATH', '')}",
             "PYTHONPATH": f"{ROOT}:{ROOT / 'plugins'}",
             "EVERGREEN_DATA": str(self.data),
+            MARK: str(self.data),
             "EVERGREEN_ENDPOINT_URL": self.urls["endpoint"],
             "MLFLOW_TRACKING_URI": self.urls["mlflow"],
             "SPARK_REMOTE": f"sc://127.0.0.1:{ports['spark']}/;token={token}",
@@ -190,8 +199,6 @@ class Stack:
             )
 
     def _check_ports(self) -> None:
-        if self.is_up():
-            raise StackError(f"Evergreen's services already run on {self.data}: `make down` first.")
         for name, port in self.ports.items():
             with socket.socket() as probe:
                 probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
@@ -213,12 +220,18 @@ class Stack:
             "MLflow": lambda: httpx.get(f"{urls['mlflow']}/health").status_code == 200,
         }
 
+    def _processes(self) -> list[psutil.Process]:
+        return processes_of(str(self.data), ROOT, session=self._last_pid())
+
     def _supervisor_pid(self) -> int | None:
+        pid = self._last_pid()
+        return pid if pid is not None and _is_supervisor(pid) else None
+
+    def _last_pid(self) -> int | None:
         try:
-            pid = int((self.data / "run" / "supervisord.pid").read_text())
+            return int((self.data / "run" / "supervisord.pid").read_text())
         except (FileNotFoundError, ValueError):
             return None
-        return pid if _is_supervisor(pid) else None
 
 
 @contextmanager
@@ -261,16 +274,7 @@ def _is_supervisor(pid: int) -> bool:
         return False
 
 
-def _session_of(pid: int) -> list[psutil.Process]:
-    """Return the processes of a session: also those whose parent has died."""
-    members = []
-    for process in psutil.process_iter():
-        with suppress(ProcessLookupError):
-            if os.getsid(process.pid) == pid:
-                members.append(process)
-    return members
-
-
 def _write_secret(file: Path, text: str) -> None:
-    file.touch(mode=0o600)
-    file.write_text(text)
+    with atomic.replacing(file) as temporary:
+        temporary.touch(mode=0o600)
+        temporary.write_text(text)

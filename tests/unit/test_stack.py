@@ -1,6 +1,7 @@
 import os
 import socket
 import stat
+from pathlib import Path
 
 import pytest
 from rich.console import Console
@@ -89,6 +90,19 @@ def test_secrets_are_for_their_owner_alone_and_stay_the_same(stack, settings):
     secret = [name for name, value in again.items() if value.rstrip("=") in {path.read_text() for path in files}]
     assert len(secret) == 4
     assert [again[name] for name in secret] == [stack.environment[name] for name in secret]
+
+
+def test_a_crash_while_a_secret_is_written_leaves_none(stack, monkeypatch):
+    def crash(*_arguments):
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Path, "write_text", crash)
+        with pytest.raises(KeyboardInterrupt):
+            _ = stack.environment
+
+    assert [path.name for path in (stack.data / "run").iterdir()] == []
+    assert stack.environment["AIRFLOW__API__SECRET_KEY"]
 
 
 def test_a_password_is_made_at_the_first_start(stack, started, monkeypatch):

@@ -1,0 +1,153 @@
+"""A real supervisor with real, short programs in place of the services: whatever dies, nothing is left."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import psutil
+import pytest
+
+from include import process as processes
+from include import stack as stacks
+from include.settings import ROOT
+from include.stack import Stack
+
+CONF = """
+[supervisord]
+nodaemon=true
+logfile=%(ENV_EVERGREEN_DATA)s/logs/supervisor.log
+pidfile=%(ENV_EVERGREEN_DATA)s/run/supervisord.pid
+[program:plain]
+command=sleep 600
+[program:parent]
+; One child of its own session, and one that dies with nobody.
+command=bash -c "setsid sleep 600 & sleep 600 & wait"
+[program:renamed]
+command={python} -c "import setproctitle, time; setproctitle.setproctitle('renamed ' * 2000); time.sleep(600)"
+[program:stubborn]
+command=bash -c "trap '' TERM; exec sleep 600"
+stopwaitsecs=30
+"""
+STARTED = 7  # the supervisor, four programs, two children of `parent`
+
+
+@pytest.fixture
+def conf(tmp_path):
+    path = tmp_path / "supervisord.conf"
+    path.write_text(CONF.format(python=sys.executable))
+    return path
+
+
+@pytest.fixture
+def stack(settings, conf, monkeypatch):
+    monkeypatch.setattr(stacks, "SUPERVISOR", conf)
+    monkeypatch.setattr(stacks, "STOP_SECONDS", 1)  # the stubborn one is not waited for
+    monkeypatch.setattr(Stack, "run", lambda _self, *_command: "")
+    monkeypatch.setattr(Stack, "_check_java", lambda _self: None)
+    for number, name in enumerate(("AIRFLOW", "ENDPOINT", "MLFLOW", "SPARK")):
+        monkeypatch.setenv(f"EVERGREEN_{name}_PORT", str(28180 + number))
+    found = Stack(settings)
+    yield found
+    processes.kill_all(found._processes)
+
+
+def wait_for(condition, seconds=20):
+    until = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < until, "waited in vain"
+        time.sleep(0.02)
+
+
+def all_run(stack):
+    def is_renamed():
+        return any(each.cmdline()[:1] == ["renamed"] for each in stack._processes())
+
+    wait_for(lambda: stack.is_up() and len(stack._processes()) == STARTED and is_renamed())
+
+
+def kill_supervisor(stack):
+    supervisor = psutil.Process(stack._supervisor_pid())
+    supervisor.kill()
+    wait_for(lambda: not stack.is_up())
+
+
+def test_services_whose_supervisor_was_killed_are_stopped(stack):
+    stack.start(detached=True)
+    all_run(stack)
+    running = stack._processes()
+    kill_supervisor(stack)
+    assert len(stack._processes()) == STARTED - 1
+
+    assert stack.stop() == STARTED - 1
+
+    assert stack._processes() == []
+    assert psutil.wait_procs(running, timeout=5)[1] == []
+    assert stack.stop() == 0
+
+
+def test_services_whose_supervisor_was_killed_make_room_for_new_ones(stack):
+    stack.start(detached=True)
+    all_run(stack)
+    old = stack._processes()
+    kill_supervisor(stack)
+
+    stack.start(detached=True)
+    all_run(stack)
+
+    assert psutil.wait_procs(old, timeout=5)[1] == []
+
+
+def test_nobody_elses_processes_are_stopped(stack, tmp_path):
+    # The same programs: of another stack, from a shell that only has the data folder set, and in the same folder.
+    environments = [{processes.MARK: str(tmp_path / "other")}, {"EVERGREEN_DATA": str(stack.data)}, {}]
+    others = [
+        subprocess.Popen(["sleep", "600"], cwd=ROOT, env=os.environ | each, start_new_session=True)
+        for each in environments
+    ]
+    try:
+        stack.start(detached=True)
+        all_run(stack)
+        stack.stop()
+        assert [other.poll() for other in others] == [None, None, None]
+    finally:
+        for other in others:
+            other.kill()
+            other.wait()
+
+
+SCRIPT = """
+import sys, time
+from pathlib import Path
+from rich.console import Console
+from include import stack as stacks
+stacks.SUPERVISOR = Path(sys.argv[1])
+stacks.Stack.run = lambda *_: ""
+stacks.Stack._check_java = lambda _: None
+with stacks.running(stacks.Stack(), Console(quiet=True)):
+    print("up", flush=True)
+    time.sleep(600)
+"""
+
+
+def test_a_second_ctrl_c_while_stopping_leaves_no_process(stack, conf):
+    script = subprocess.Popen(
+        [sys.executable, "-c", SCRIPT, str(conf)],
+        cwd=ROOT,
+        env=os.environ | {"PYTHONPATH": str(ROOT)},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+        text=True,
+    )
+    assert script.stdout.readline() == "up\n"
+    all_run(stack)
+    log = Path(stack.data / "logs" / "supervisor.log")
+
+    script.send_signal(signal.SIGINT)
+    wait_for(lambda: "received SIGTERM" in log.read_text())  # it is stopping; the stubborn one takes half a minute
+    script.send_signal(signal.SIGINT)
+
+    assert script.wait(20) != 0
+    assert stack._processes() == []
