@@ -15,7 +15,7 @@ from include.ledger import Decision, Partition, Pause, Release, Request, Window,
 from include.ledger import releases as release_rows
 from include.ledger import requests as request_rows
 from include.monitoring import governor
-from include.monitoring.deciding import ON_THEIR_WAY, champion_as_judged, served_of
+from include.monitoring.deciding import ON_THEIR_WAY, champion_as_judged, last_tried, served_of
 from include.pipeline import Pipeline
 
 NEWEST = 5
@@ -37,6 +37,7 @@ class Facts:
     pauses: Sequence[Pause]
     held: Pause | None
     refused: Sequence[Partition]
+    last_tried: str = ""  # newest day that a challenger which came to nothing was asked for
 
 
 @dataclass(frozen=True)
@@ -87,6 +88,7 @@ def facts_of(session: Session, pipeline: Pipeline) -> Facts:
         pauses=pauses.pauses_of(session, pipeline.name, newest=NEWEST),
         held=pauses.pause_of(session, pipeline.name),
         refused=[row for row in nights.partitions_of(session, pipeline.name) if row.status == "refused"][:NEWEST],
+        last_tried=last_tried(session, pipeline.name),
     )
 
 
@@ -106,7 +108,8 @@ def cooldown_until(facts: Facts) -> str | None:
     """Return the first day whose window may ask for a new model again; None without a champion."""
     if facts.champion is None:
         return None
-    first = date.fromisoformat(facts.champion.judged_until) + timedelta(days=facts.pipeline.governor.cooldown_days)
+    seen = max(facts.champion.judged_until, facts.last_tried)
+    first = date.fromisoformat(seen) + timedelta(days=facts.pipeline.governor.cooldown_days)
     return first.isoformat()
 
 
@@ -160,8 +163,9 @@ def _cooling(facts: Facts) -> Reasons:
     until = cooldown_until(facts)
     if facts.champion and until and (not facts.windows or facts.windows[0].day < until):
         newest = f"the newest served day is {facts.windows[0].day}" if facts.windows else "it has not served a day yet"
+        tried = f", a challenger that came to nothing until {facts.last_tried}" if facts.last_tried else ""
         yield (
-            f"Cooldown: version {facts.champion.version} has seen data until {facts.champion.judged_until}; "
+            f"Cooldown: version {facts.champion.version} has seen data until {facts.champion.judged_until}{tried}; "
             f"{until} is the first day that can ask for another, {newest}.",
             "",
         )

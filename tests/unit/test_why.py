@@ -1,4 +1,5 @@
 import io
+from dataclasses import replace
 from datetime import UTC, datetime
 from types import SimpleNamespace
 
@@ -118,6 +119,7 @@ def test_the_cooldown_ends_on_the_day_the_governor_would_listen_again(rides):
 
     assert cooldown_until(facts) == "2020-02-01"
     assert rides.governor.cooldown_days == 7
+    assert cooldown_until(replace(facts, last_tried="2020-01-30")) == "2020-02-06"
 
 
 def test_the_ledgers_rows_are_shown(rides):
