@@ -2,6 +2,7 @@
 
 import json
 import sys
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -9,7 +10,7 @@ from rich.console import Console
 from rich.table import Table
 
 from include.config import load_pipeline, load_pipelines, pipeline_schema
-from include.errors import ConfigError, StackError
+from include.errors import BadDeliveryError, ConfigError, StackError
 
 app = typer.Typer(help="Evergreen keeps machine-learning models fresh.", no_args_is_help=True, add_completion=False)
 console = Console()
@@ -51,6 +52,58 @@ def resume(pipeline: OnePipeline = None) -> None:
     from include import pausing
 
     console.print(pausing.resume(load_pipeline(pipeline).name if pipeline else pausing.EVERYTHING), markup=False)
+
+
+quarantine = typer.Typer(help="Rows that broke a rule: list, export, deliver again.", no_args_is_help=True)
+app.add_typer(quarantine, name="quarantine")
+
+
+@quarantine.command("list")
+def list_quarantined(
+    pipeline: Annotated[str, typer.Argument(help="The pipeline.")],
+    day: Annotated[str | None, typer.Option(help="One day, YYYY-MM-DD; all, if not given.")] = None,
+    rule: Annotated[str | None, typer.Option(help="One rule; all, if not given.")] = None,
+) -> None:
+    """Count the rows in quarantine by day and rule, and say where they stand."""
+    from include import quarantine as rows
+
+    found = rows.quarantined(load_pipeline(pipeline), day=day, rule=rule)
+    console.print(rows.list_view(found) if found else "Nothing is in quarantine.")
+
+
+@quarantine.command()
+def export(
+    pipeline: Annotated[str, typer.Argument(help="The pipeline.")],
+    day: Annotated[str, typer.Option(help="The day, YYYY-MM-DD.")],
+    to: Annotated[Path, typer.Option(help="The CSV to write.")],
+) -> None:
+    """Write a day's quarantined rows to a CSV, to be repaired in a spreadsheet."""
+    from include import quarantine as rows
+
+    num_rows = rows.export(load_pipeline(pipeline), day, to)
+    console.print(
+        f"{num_rows} rows are in {to}. Repair them, leave the first columns as they are, delete the rows you cannot "
+        f"repair; then: evergreen quarantine redeliver {pipeline} {to}",
+        markup=False,
+        soft_wrap=True,
+    )
+
+
+@quarantine.command()
+def redeliver(
+    pipeline: Annotated[str, typer.Argument(help="The pipeline.")],
+    file: Annotated[Path, typer.Argument(help="The repaired CSV.")],
+) -> None:
+    """Deliver repaired rows beside the original delivery, for the day's next ingest."""
+    from include import quarantine as rows
+
+    for day, num_rows in rows.redeliver(load_pipeline(pipeline), file).items():
+        console.print(
+            f"{num_rows} repaired rows of {day} are delivered. Start {pipeline}__ingest by hand with first and last "
+            f"{day}: rows that fail again are in quarantine again.",
+            markup=False,
+            soft_wrap=True,
+        )
 
 
 @app.command()
@@ -98,7 +151,7 @@ def main() -> None:
     """Run the command line; an error the user can mend is a sentence, not a traceback."""
     try:
         app()
-    except (ConfigError, StackError) as error:
+    except (BadDeliveryError, ConfigError, StackError) as error:
         console.print(f"[red]✘[/] {error}", soft_wrap=True)
         raise SystemExit(1) from error
 

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from include import lake
+from include import lake, quarantine
 from include.ledger import Publication, nights, open_ledger
 from include.pipeline import Pipeline
 
@@ -39,6 +39,7 @@ def publish(pipeline: Pipeline, staged_uri: str, verdict: Mapping[str, Any], run
                 status="published" if day in passed else "refused",
                 rows=facts["rows"],
                 quarantined=facts["quarantined"],
+                repaired=quarantine.num_repaired(pipeline.name, day, run_key),
                 run_key=run_key,
                 report=verdict["reports"].get(day, ""),
                 note=verdict["refused"].get(day, ""),

@@ -92,7 +92,7 @@ def _days(days: Sequence[Partition], windows: Mapping[str, Window], shown: Seque
             row.day,
             f"[{colour}]{row.status}[/]" + (" again" if row.redeliveries else ""),
             f"{row.rows:,}",
-            str(row.quarantined),
+            f"{row.quarantined}" + (f" ({row.repaired} repaired)" if row.repaired else ""),
             f"v{window.version}" if window else "",
             "" if window is None or window.drifted_share is None else f"{window.drifted_share:.0%}",
             *(f"{measured[name]:.3f}" if measured.get(name) is not None else "" for name in shown),

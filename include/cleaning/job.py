@@ -22,6 +22,7 @@ from include.cleaning import rules
 from include.cleaning.session import spark_session
 from include.config import load_pipeline
 from include.errors import BadDeliveryError
+from include.ingestion import repairs
 from include.ingestion.files import MALFORMED, SOURCE_DAY, SOURCE_FILE, SOURCE_ROW, read_delivery
 from include.pipeline import Deduplicate, Pipeline
 from include.settings import load_settings
@@ -45,7 +46,7 @@ def clean(pipeline: Pipeline, landed_uri: str, run_key: str) -> str:
     Published files stay where they were staged, so every attempt writes into a folder of its own.
     """
     folder = load_settings().lake / pipeline.name / "staged" / f"{run_key}-{uuid4().hex[:8]}"
-    return run(CleaningSpec(pipeline.name, landed_uri, run_key, str(folder)))
+    return run(CleaningSpec(pipeline.name, repairs.applied(pipeline.name, landed_uri), run_key, str(folder)))
 
 
 def run(spec: CleaningSpec) -> str:

@@ -31,6 +31,7 @@ class Partition(Base):
     run_key: Mapped[str]
     report: Mapped[str]  # the validation's HTML page, relative to the lake
     note: Mapped[str] = mapped_column(default="")
+    repaired: Mapped[int] = mapped_column(default=0)  # rows that a person mended and that are good now
     redeliveries: Mapped[int] = mapped_column(default=0)  # times another delivery of this day was taken
     at: Mapped[datetime] = mapped_column(default=now, onupdate=now)
 

@@ -1,0 +1,149 @@
+"""This file takes quarantined rows on their round trip: counted, exported for a person to repair, delivered again."""
+
+import csv
+import io
+import json
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from datetime import date
+from pathlib import Path
+
+import pyarrow.parquet as pq
+from rich.markup import escape
+from rich.table import Table
+
+from include.atomic import write_text
+from include.errors import BadDeliveryError
+from include.ingestion.files import MALFORMED, SOURCE_DAY, SOURCE_FILE, SOURCE_ROW
+from include.ingestion.repairs import KIND, POSITION, keep_repair, read_repair, repaired_positions
+from include.ledger import nights, open_ledger
+from include.pipeline import Pipeline
+from include.settings import load_settings
+
+RULES = "rules"
+
+
+@dataclass(frozen=True)
+class Quarantined:
+    """One row that is not in the clean table, and where it stands in its delivery."""
+
+    day: str
+    kind: str  # events | labels
+    file: str
+    row: int
+    rules: tuple[str, ...]
+    values: dict[str, str | None]  # the delivered text; the whole line as `malformed`, if it could not be taken apart
+
+    @property
+    def position(self) -> tuple[str, str, int]:
+        """Return what the row is known by within its day."""
+        return self.kind, self.file, self.row
+
+
+def quarantined(pipeline: Pipeline, *, day: str | None = None, rule: str | None = None) -> list[Quarantined]:
+    """Return the rows that the newest ingest of each day has put aside, in the order of the deliveries."""
+    with open_ledger() as session:
+        runs = {row.day: row.run_key for row in nights.partitions_of(session, pipeline.name)}
+    days = sorted(runs) if day is None else [day] if day in runs else []
+    found = (each for name in days for each in rows_of_run(pipeline.name, name, runs[name]))
+    return [each for each in found if rule is None or rule in each.rules]
+
+
+def rows_of_run(pipeline_name: str, day: str, run_key: str) -> Iterable[Quarantined]:
+    """Return what one run has put aside of a day."""
+    folder = load_settings().lake / pipeline_name / "quarantine" / f"run={run_key}" / f"day={day}"
+    for path in sorted(folder.glob("*.parquet")):
+        for row in pq.ParquetFile(path).read().to_pylist():
+            values = json.loads(row["row"])
+            yield Quarantined(day, row[KIND], row[SOURCE_FILE], row[SOURCE_ROW], tuple(row[RULES]), values)
+
+
+def num_repaired(pipeline_name: str, day: str, run_key: str) -> int:
+    """Return how many rows of a day a run has taken in repaired: those delivered again and not put aside again.
+
+    Repairs of a file that was since delivered anew as a whole do not count: they were not taken in.
+    """
+    landed = _landed_files(pipeline_name, day, run_key)
+    repaired = {each for each in repaired_positions(pipeline_name, day) if each[1] in landed}
+    return len(repaired - {each.position for each in rows_of_run(pipeline_name, day, run_key)}) if repaired else 0
+
+
+def export(pipeline: Pipeline, day: str, path: Path) -> int:
+    """Write a day's quarantined rows to a CSV that a person can repair, and return their number.
+
+    :raises BadDeliveryError: if nothing of that day is in quarantine.
+    """
+    rows = quarantined(pipeline, day=day)
+    if not rows:
+        raise BadDeliveryError(
+            f"Nothing of {day} is in quarantine. `evergreen quarantine list {pipeline.name}` shows the days that have rows."
+        )
+    text = io.StringIO()
+    columns = dict.fromkeys([*pipeline.cleaning.columns, *pipeline.cleaning.labels])
+    writer = csv.DictWriter(text, [*POSITION, RULES, MALFORMED, *columns], restval="", extrasaction="ignore")
+    writer.writeheader()
+    for each in rows:
+        place = {KIND: each.kind, SOURCE_DAY: each.day, SOURCE_FILE: each.file, SOURCE_ROW: each.row}
+        writer.writerow({**each.values, **place, RULES: " ".join(each.rules)})
+    write_text(path, text.getvalue())
+    return len(rows)
+
+
+def redeliver(pipeline: Pipeline, path: Path) -> dict[str, int]:
+    """Deliver repaired rows: keep the file beside each of its days' deliveries; return the number of rows by day.
+
+    :raises BadDeliveryError: if the file is not readable, or has a row that was never in quarantine.
+    """
+    rows = read_repair(path)
+    if not rows:
+        raise BadDeliveryError(f"{path}: has no rows. Leave in the file what you have repaired.")
+    for day in sorted({row[SOURCE_DAY] for row in rows}):
+        _check_known(pipeline, day, path, [row for row in rows if row[SOURCE_DAY] == day])
+    counts = Counter(row[SOURCE_DAY] for row in rows)
+    for day in sorted(counts):
+        keep_repair(pipeline.name, day, path.read_bytes())
+    return dict(sorted(counts.items()))
+
+
+def list_view(rows: Sequence[Quarantined]) -> Table:
+    """Return the rows counted by day, kind and rule, with the first places they stand at."""
+    places: dict[tuple[str, str, str], list[str]] = {}
+    for each in rows:
+        for rule in each.rules:
+            places.setdefault((each.day, each.kind, rule), []).append(f"{each.file} row {each.row}")
+    table = Table("day", "of", "rule", "rows", "where", box=None)
+    for (day, kind, rule), found in sorted(places.items()):
+        more = f" and {len(found) - 3} more" if len(found) > 3 else ""
+        table.add_row(day, kind, escape(rule), str(len(found)), escape("\n".join(found[:3]) + more))
+    return table
+
+
+def _check_known(pipeline: Pipeline, day: str, path: Path, rows: Sequence[dict[str, str]]) -> None:
+    try:
+        date.fromisoformat(day)
+    except ValueError as error:
+        raise BadDeliveryError(
+            f"{path}: '{SOURCE_DAY}' is {day!r}, expected YYYY-MM-DD as exported. Has a spreadsheet rewritten the dates?"
+        ) from error
+    # What was repaired before may be repaired again, also once it is no longer in quarantine.
+    known = {each.position for each in quarantined(pipeline, day=day)} | repaired_positions(pipeline.name, day)
+    for row in rows:
+        position = row[KIND], row[SOURCE_FILE], int(row[SOURCE_ROW])
+        if position not in known:
+            raise BadDeliveryError(
+                f"{path}: {row[KIND]} {row[SOURCE_FILE]} row {row[SOURCE_ROW]} of {day} is not in quarantine. Export the "
+                "day again: it may have been delivered anew since."
+            )
+
+
+def _landed_files(pipeline_name: str, day: str, run_key: str) -> set[str]:
+    index = load_settings().lake / pipeline_name / "runs" / run_key / "landed.json"
+    if not index.exists():
+        return set()
+    listed = json.loads(index.read_text())["days"].get(day, {})
+    return {
+        name
+        for path in listed.values()
+        for name in pq.read_table(path, columns=[SOURCE_FILE])[SOURCE_FILE].unique().to_pylist()
+    }
