@@ -64,9 +64,12 @@ def num_repaired(pipeline_name: str, day: str, run_key: str) -> int:
 
     Repairs of a file that was since delivered anew as a whole do not count: they were not taken in.
     """
+    repaired = repaired_positions(pipeline_name, day)
+    if not repaired:
+        return 0
     landed = _landed_files(pipeline_name, day, run_key)
-    repaired = {each for each in repaired_positions(pipeline_name, day) if each[1] in landed}
-    return len(repaired - {each.position for each in rows_of_run(pipeline_name, day, run_key)}) if repaired else 0
+    bad = {each.position for each in rows_of_run(pipeline_name, day, run_key)}
+    return len({each for each in repaired if each[1] in landed} - bad)
 
 
 def export(pipeline: Pipeline, day: str, path: Path) -> int:
@@ -77,7 +80,8 @@ def export(pipeline: Pipeline, day: str, path: Path) -> int:
     rows = quarantined(pipeline, day=day)
     if not rows:
         raise BadDeliveryError(
-            f"Nothing of {day} is in quarantine. `evergreen quarantine list {pipeline.name}` shows the days that have rows."
+            f"Nothing of {day} is in quarantine. `evergreen quarantine list {pipeline.name}` shows the days that have "
+            "rows."
         )
     text = io.StringIO()
     columns = dict.fromkeys([*pipeline.cleaning.columns, *pipeline.cleaning.labels])
@@ -124,7 +128,8 @@ def _check_known(pipeline: Pipeline, day: str, path: Path, rows: Sequence[dict[s
         date.fromisoformat(day)
     except ValueError as error:
         raise BadDeliveryError(
-            f"{path}: '{SOURCE_DAY}' is {day!r}, expected YYYY-MM-DD as exported. Has a spreadsheet rewritten the dates?"
+            f"{path}: '{SOURCE_DAY}' is {day!r}, expected YYYY-MM-DD as exported. Has a spreadsheet rewritten "
+            "the dates?"
         ) from error
     # What was repaired before may be repaired again, also once it is no longer in quarantine.
     known = {each.position for each in quarantined(pipeline, day=day)} | repaired_positions(pipeline.name, day)
@@ -132,8 +137,8 @@ def _check_known(pipeline: Pipeline, day: str, path: Path, rows: Sequence[dict[s
         position = row[KIND], row[SOURCE_FILE], int(row[SOURCE_ROW])
         if position not in known:
             raise BadDeliveryError(
-                f"{path}: {row[KIND]} {row[SOURCE_FILE]} row {row[SOURCE_ROW]} of {day} is not in quarantine. Export the "
-                "day again: it may have been delivered anew since."
+                f"{path}: {row[KIND]} {row[SOURCE_FILE]} row {row[SOURCE_ROW]} of {day} is not in quarantine. Export "
+                "the day again: it may have been delivered anew since."
             )
 
 
@@ -142,8 +147,5 @@ def _landed_files(pipeline_name: str, day: str, run_key: str) -> set[str]:
     if not index.exists():
         return set()
     listed = json.loads(index.read_text())["days"].get(day, {})
-    return {
-        name
-        for path in listed.values()
-        for name in pq.read_table(path, columns=[SOURCE_FILE])[SOURCE_FILE].unique().to_pylist()
-    }
+    columns = (pq.ParquetFile(path).read(columns=[SOURCE_FILE])[SOURCE_FILE] for path in listed.values())
+    return {name for column in columns for name in column.unique().to_pylist()}

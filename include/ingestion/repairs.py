@@ -67,8 +67,8 @@ def read_repair(path: Path) -> list[Row]:
     for number, row in enumerate(reader, 2):
         if None in row or None in row.values() or not (row[SOURCE_ROW] or "").isdecimal():
             raise BadDeliveryError(
-                f"{path}: row {number} has not the {len(reader.fieldnames or [])} fields of the header, or no number in "
-                f"'{SOURCE_ROW}': {dict(row)}. Mend or delete that row."
+                f"{path}: row {number} has not the {len(reader.fieldnames or [])} fields of the header, or no "
+                f"number in '{SOURCE_ROW}': {dict(row)}. Mend or delete that row."
             )
         rows.append(row)
     return rows
@@ -100,7 +100,7 @@ def with_repairs(pipeline_name: str, kind: str, day: str, landed: Path) -> Path:
     files = repairs_of(pipeline_name, day)
     if not files:
         return landed
-    table = pq.read_table(landed)
+    table = pq.ParquetFile(landed).read()
     names = set(table[SOURCE_FILE].unique().to_pylist())
     # A later repair of the same row replaces an earlier one.
     rows = {
