@@ -50,7 +50,7 @@ def test_every_request_is_answered_or_refused_in_words(endpoint, client):
 
     assert counts.total() >= 300
     assert not {status for status in counts if not status.startswith(("2", "4"))}
-    assert {"200", "400", "404", "405", "415", "422"} <= set(counts), "each kind was among them"
+    assert {"200", "400", "422"} <= set(counts), "sound and unsound ones were among them"
     assert "failed" not in outcomes(client)
 
 
