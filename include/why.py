@@ -240,8 +240,11 @@ def _windows(facts: Facts) -> Table:
     if champion is None:
         return table
     for window in facts.windows:
-        alarm = governor.alarm_of(served_of(window), champion, policy)
-        drop = None if window.quality is None else governor.drop_of(window.quality, champion, policy.metric)
+        # A champion of before the metric was changed was not judged by it: its windows say nothing, as to the governor.
+        is_judged = champion.quality is not None
+        alarm = governor.alarm_of(served_of(window), champion, policy) if is_judged else "unknown"
+        is_known = is_judged and window.quality is not None
+        drop = governor.drop_of(float(window.quality or 0), champion, policy.metric) if is_known else None
         table.add_row(
             window.day,
             f"{window.rows:,}",

@@ -17,6 +17,7 @@ import psutil
 
 from include import artefact
 from include.config import load_pipeline
+from include.learning.binary import Binary
 from include.pipeline import Features, Pipeline, Training
 from include.serving.state import State, declare
 from include.settings import ROOT, load_settings
@@ -71,25 +72,29 @@ def _declare(folder: Path, pipeline: Pipeline) -> None:
     model.mkdir(parents=True)
     (model / artefact.MODEL).write_bytes(content)
     sha256 = artefact.sha256_of(content)
-    (model / artefact.MANIFEST).write_text(json.dumps({"features": features.model_dump(), "sha256": sha256}))
+    (model / artefact.MANIFEST).write_text(
+        json.dumps({"features": features.model_dump(), "sha256": sha256, "task": Binary().as_dict()})
+    )
     settings = load_settings().model_copy(update={"data": folder})
     declare(settings, State(pipeline.name, 1, 1, str(model), sha256))
 
 
 def _train(training: Training) -> bytes:
     from include.training import export
+    from include.training.heads import head_of
     from include.training.models import TabularNet
     from include.training.preprocessing import categories_of, fit_preprocessor, transform
     from include.training.torch_trainer import Trainer
 
-    columns = made_up(training.features, np.random.default_rng(0))
+    columns, head = made_up(training.features, np.random.default_rng(0)), head_of(Binary())
     preprocessor = fit_preprocessor(columns, training.features)
     sizes = [len(seen) for seen in categories_of(preprocessor, training.features).values()]
-    trainer = Trainer(TabularNet(len(training.features.numeric), sizes, training, base_rate=0.3), training)
     matrix = transform(preprocessor, columns, training.features)
     labels = (matrix[:, 0] > 0).astype(np.float32)
-    trainer.fit((matrix, labels), (matrix, labels))
-    return export.export(preprocessor, trainer.network, training.features)
+    network = TabularNet(len(training.features.numeric), sizes, training, start=head.start(labels))
+    trainer = Trainer(network, head, training)
+    trainer.fit((matrix, labels), (matrix, labels), lambda _predictions: {})
+    return export.export(preprocessor, trainer.model, training.features)
 
 
 def made_up(features: Features, random: np.random.Generator) -> dict[str, np.ndarray]:

@@ -165,3 +165,19 @@ def test_an_empty_ledger_is_answered_too(rides):
     console.print(why_view(rides))
 
     assert "There is no model yet." in console.export_text()
+
+
+def test_a_champion_that_was_not_judged_by_todays_metric_is_answered_too(rides):
+    fields = {"model_uri": "", "sha256": "", "tracking_run": "", "judged_until": "2020-01-25", "quality": 0.7}
+    numbers = {"rows": 200, "labelled": 200, "drifted_share": 0.5, "quality": 0.5, "measures": {}, "report": ""}
+    with open_ledger() as session:
+        release = releases.add_release(session, "rides", "r", **fields, metrics={}, gate={}, compared_with=None)
+        releases.judge(session, release.id, approved=True, note="")
+        releases.finish_promotion(session, release.id, releases.begin_promotion(session, release.id))
+        nights.record_windows(session, [Window(pipeline="rides", day="2020-02-01", version=1, **numbers)])
+    console = Console(width=200, record=True, file=io.StringIO())
+
+    console.print(why_view(rides))
+
+    [line] = [each for each in console.export_text().splitlines() if "2020-02-01" in each and "200" in each]
+    assert "unknown" in line
