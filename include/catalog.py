@@ -6,7 +6,12 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from pyiceberg.catalog import Catalog
 from pyiceberg.catalog.sql import SqlCatalog
-from pyiceberg.exceptions import NamespaceAlreadyExistsError, NoSuchTableError, TableAlreadyExistsError
+from pyiceberg.exceptions import (
+    CommitFailedException,
+    NamespaceAlreadyExistsError,
+    NoSuchTableError,
+    TableAlreadyExistsError,
+)
 from pyiceberg.table import Table
 
 from include.pipeline import Pipeline
@@ -57,7 +62,7 @@ def _create(pipeline: Pipeline, schema: pa.Schema) -> Table:
     with suppress(NamespaceAlreadyExistsError):
         catalog.create_namespace(NAMESPACE)
     with (
-        suppress(TableAlreadyExistsError),  # by another run, a moment ago
+        suppress(TableAlreadyExistsError, CommitFailedException),  # another run has made it a moment ago
         catalog.create_table_transaction(name, schema, properties=PROPERTIES) as creation,
         creation.update_spec() as spec,
     ):

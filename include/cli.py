@@ -114,16 +114,19 @@ def schema() -> None:
 
 @app.command()
 def up() -> None:
-    """Start Airflow, the endpoint, MLflow and Spark on this machine, and leave them running."""
+    """Start Airflow, the endpoint, MLflow and Spark on this machine, and leave them running; say where they are."""
     from include.stack import Stack
 
     stack = Stack()
     with console.status("Starting …"):
-        stack.start(detached=True)
+        if not stack.is_up():
+            stack.start(detached=True)
         stack.wait_for()
     table = Table(box=None, show_header=False)
-    for name, url in stack.urls.items():
-        table.add_row(f"[bold]{name}[/]", url, f"user admin, password {stack.password}" if name == "airflow" else "")
+    table.add_row("[bold]airflow[/]", stack.urls["airflow"], f"user admin, password {stack.password}")
+    table.add_row("[bold]evergreen's page[/]", f"{stack.urls['airflow']}/evergreen/status", "in Airflow's navigation")
+    table.add_row("[bold]endpoint[/]", f"{stack.urls['endpoint']}/docs", "what can be asked")
+    table.add_row("[bold]mlflow[/]", stack.urls["mlflow"], "trainings and models")
     console.print(table)
     console.print("`make down` stops them; their logs are in", stack.data / "logs")
 

@@ -13,11 +13,13 @@ from include.settings import load_settings
 
 
 def load_pipelines(folder: Path | None = None) -> list[Pipeline]:
-    """Read every pipeline of the folder, sorted by name.
+    """Read every pipeline of the folder, sorted by name; one that cannot be read takes no other down."""
+    return [found for found in _read_all(folder).values() if isinstance(found, Pipeline)]
 
-    :raises ConfigError: naming file, key, value found and values allowed.
-    """
-    return [_read(path) for path in sorted((folder or load_settings().pipelines).glob("*.yaml"))]
+
+def broken_pipelines(folder: Path | None = None) -> dict[str, str]:
+    """Return, by pipeline, why a YAML of the folder cannot be read: file, key, value found and values allowed."""
+    return {name: str(found) for name, found in _read_all(folder).items() if isinstance(found, ConfigError)}
 
 
 def load_pipeline(name: str, folder: Path | None = None) -> Pipeline:
@@ -39,6 +41,16 @@ def pipeline_schema() -> dict[str, Any]:
     schema["properties"].pop("name")
     schema["required"].remove("name")
     return schema
+
+
+def _read_all(folder: Path | None) -> dict[str, Pipeline | ConfigError]:
+    found: dict[str, Pipeline | ConfigError] = {}
+    for path in sorted((folder or load_settings().pipelines).glob("*.yaml")):
+        try:
+            found[path.stem] = _read(path)
+        except ConfigError as error:
+            found[path.stem] = error
+    return found
 
 
 def _read(path: Path) -> Pipeline:

@@ -33,12 +33,20 @@ def approved_release(pipeline_name: str, version: int | None = None) -> str:
     :raises StaleReleaseError: if there is none.
     """
     with open_ledger() as session:
-        if version is not None:
-            return releases.get_release(session, f"{pipeline_name}.v{version}").id
-        approved = releases.releases_of(session, pipeline_name, "approved", "promoting")
-    if not approved:
-        raise StaleReleaseError(f"No release of '{pipeline_name}' is approved: train a model first.")
-    return approved[0].id
+        known = releases.releases_of(session, pipeline_name)
+    fitting = [
+        release
+        for release in known
+        if (release.status in {"approved", "promoting"} if version is None else release.version == version)
+    ]
+    if not fitting:
+        wanted = "an approved release" if version is None else f"version {version}"
+        listed = ", ".join(f"v{release.version} {release.status}" for release in known) or "none"
+        raise StaleReleaseError(
+            f"There is nothing to deploy: '{pipeline_name}' has no such thing as {wanted}. Releases: {listed}. "
+            "Start a training, or name another version; a former champion is put back by `rollback`."
+        )
+    return fitting[0].id
 
 
 def verify(release_id: str) -> None:

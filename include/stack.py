@@ -199,17 +199,12 @@ class Stack:
             )
 
     def _check_ports(self) -> None:
-        for name, port in self.ports.items():
-            with socket.socket() as probe:
-                probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-                try:
-                    probe.bind(("127.0.0.1", port))
-                except OSError as error:
-                    variable = f"EVERGREEN_{name.upper()}_PORT"
-                    raise StackError(
-                        f"Port {port} for {name} is taken by another program: stop that, "
-                        f"or set {variable} to a free one."
-                    ) from error
+        taken = [name for name, port in self.ports.items() if not _is_free(port)]
+        if taken:
+            listed = ", ".join(f"{self.ports[name]} ({name}, EVERGREEN_{name.upper()}_PORT)" for name in taken)
+            raise StackError(
+                f"Taken by another program: port {listed}. Stop that program, or set the variable to a free port."
+            )
 
     def _checks(self) -> dict[str, Callable[[], bool]]:
         urls = self.urls
@@ -259,6 +254,16 @@ def _airflow_is_healthy(url: str) -> bool:
     return all(
         parts[name]["status"] == "healthy" for name in ("metadatabase", "scheduler", "dag_processor", "triggerer")
     )
+
+
+def _is_free(port: int) -> bool:
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind(("127.0.0.1", port))
+        except OSError:
+            return False
+        return True
 
 
 def _listens(port: int) -> bool:

@@ -16,6 +16,22 @@ def test_every_dag_file_imports(dagbag):
     assert len(dagbag.dags) >= 6
 
 
+def test_a_yaml_that_cannot_be_read_is_one_import_error_and_takes_no_other_pipeline_down(
+    parse_in_fresh_process, tmp_path
+):
+    pipelines = tmp_path / "pipelines"
+    pipelines.mkdir()
+    (pipelines / "good.yaml").write_text((ROOT / "config" / "pipelines" / "flight_delays.yaml").read_text())
+    (pipelines / "bad.yaml").write_text("owner: [")
+
+    said = parse_in_fresh_process("(len(bag.dags), list(bag.import_errors.values()))", pipelines)
+
+    dags, errors = ast.literal_eval(said)
+    assert dags == 6
+    assert len(errors) == 1
+    assert "bad.yaml: not readable as YAML" in errors[0]
+
+
 def test_every_dag_says_what_it_does_and_what_to_do_on_failure(dagbag):
     for dag_id, dag in dagbag.dags.items():
         assert dag.doc_md, f"{dag_id} has no doc_md: give its file a docstring"

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from include.config import load_pipeline, load_pipelines, pipeline_schema
+from include.config import broken_pipelines, load_pipeline, load_pipelines, pipeline_schema
 from include.errors import ConfigError
 from include.settings import ROOT, load_settings
 
@@ -48,7 +48,7 @@ def test_the_shipped_pipelines_load():
 )
 def test_a_mistake_names_file_key_and_what_was_found(tmp_path, change, said):
     with pytest.raises(ConfigError) as caught:
-        load_pipelines(write(tmp_path, change))
+        load_pipeline("mine", write(tmp_path, change))
 
     assert said in str(caught.value)
 
@@ -83,7 +83,7 @@ def test_a_mistake_names_file_key_and_what_was_found(tmp_path, change, said):
 )
 def test_metrics_costs_and_slices_must_fit_the_task(tmp_path, change, said):
     with pytest.raises(ConfigError) as caught:
-        load_pipelines(write(tmp_path, change))
+        load_pipeline("mine", write(tmp_path, change))
 
     assert said in str(caught.value)
 
@@ -106,7 +106,16 @@ def test_text_that_is_not_yaml_is_named(tmp_path):
     (tmp_path / "mine.yaml").write_text("owner: [")
 
     with pytest.raises(ConfigError, match=r"mine\.yaml: not readable as YAML"):
-        load_pipelines(tmp_path)
+        load_pipeline("mine", tmp_path)
+
+
+def test_a_yaml_that_cannot_be_read_takes_no_other_pipeline_down(tmp_path):
+    write(tmp_path, lambda _: None)
+    (tmp_path / "typo.yaml").write_text("owner: [")
+
+    assert [pipeline.name for pipeline in load_pipelines(tmp_path)] == ["mine"]
+    assert list(broken_pipelines(tmp_path)) == ["typo"]
+    assert "typo.yaml: not readable as YAML" in broken_pipelines(tmp_path)["typo"]
 
 
 def test_an_unknown_pipeline_is_answered_with_the_known_ones():

@@ -144,10 +144,12 @@ def test_a_release_without_recorded_predictions_is_refused(approve, settings):
 
 
 def test_the_newest_approved_release_is_found(approve):
-    with pytest.raises(StaleReleaseError, match="No release"):
+    with pytest.raises(StaleReleaseError, match="no such thing as an approved release. Releases: none"):
         deployment.approved_release("rides")
     approve()
     newest = approve()
+    with pytest.raises(StaleReleaseError, match="version 99. Releases: v2 approved, v1 approved"):
+        deployment.approved_release("rides", 99)
 
     assert deployment.approved_release("rides") == newest
     assert deployment.approved_release("rides", 1) == "rides.v1"

@@ -44,7 +44,7 @@ def test_a_taken_port_is_named_with_the_variable_that_changes_it(stack, started)
         taken.bind(("127.0.0.1", stack.ports["mlflow"]))
         taken.listen()
 
-        with pytest.raises(StackError, match=rf"Port {stack.ports['mlflow']} for mlflow.*EVERGREEN_MLFLOW_PORT"):
+        with pytest.raises(StackError, match=rf"port {stack.ports['mlflow']} \(mlflow, EVERGREEN_MLFLOW_PORT\)"):
             stack.start(detached=True)
 
     assert started == []
