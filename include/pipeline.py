@@ -115,7 +115,7 @@ class Training(Strict):
     holdout_days: Days = Field(14, description="Newest labelled days, kept out of training; they decide at the gate.")
     min_rows: int = Field(1000, ge=1, description="Fewest labelled rows for a training.")
     epochs: int = Field(6, ge=1)
-    batch_size: int = Field(1024, ge=1)
+    batch_size: int | None = Field(None, ge=1, description="Rows a step; none: an epoch has about 100 steps.")
     learning_rate: float = Field(0.002, gt=0)
     weight_decay: float = Field(1e-4, ge=0)
     hidden: list[int] = Field(default_factory=lambda: [64, 64])

@@ -1,6 +1,7 @@
 """This file is the training loop: plain PyTorch, the same on a laptop's CPU and on a GPU."""
 
 import logging
+import math
 import os
 import time
 from collections.abc import Callable
@@ -17,6 +18,8 @@ from include.pipeline import Training
 from include.training.heads import Head
 
 log = logging.getLogger(__name__)
+
+STEPS_PER_EPOCH = 100
 
 Matrix = npt.NDArray[np.float32]
 Labels = npt.NDArray[Any]
@@ -80,13 +83,14 @@ class Trainer:
         """
         # The whole table fits in memory: a batch is a look-up by a shuffled index, with no loader in between.
         (rows, labels), held_out = self._tensors(train), self._tensors(holdout)
-        steps = -(-len(rows) // self.training.batch_size) * self.training.epochs
+        batch_size = self.training.batch_size or fitting_batch(len(rows))
+        steps = -(-len(rows) // batch_size) * self.training.epochs
         schedule = torch.optim.lr_scheduler.OneCycleLR(
             self.optimizer, max_lr=self.training.learning_rate, total_steps=steps
         )
         for epoch in range(1, self.training.epochs + 1):
             started = time.perf_counter()
-            loss = self._run_epoch(rows, labels, schedule)
+            loss = self._run_epoch(rows, labels, batch_size, schedule)
             self._record(epoch, loss, len(rows) / (time.perf_counter() - started), held_out, judge)
         return self.curves
 
@@ -105,11 +109,13 @@ class Trainer:
         matrix, labels = data
         return torch.tensor(matrix, device=self.device), torch.tensor(labels, dtype=self.head.kind, device=self.device)
 
-    def _run_epoch(self, rows: Tensor, labels: Tensor, schedule: torch.optim.lr_scheduler.LRScheduler) -> float:
+    def _run_epoch(
+        self, rows: Tensor, labels: Tensor, batch_size: int, schedule: torch.optim.lr_scheduler.LRScheduler
+    ) -> float:
         self.network.train()
         total = torch.zeros((), device=self.device)
         order = torch.randperm(len(rows), generator=self.shuffle).to(self.device)
-        for batch in torch.split(order, self.training.batch_size):
+        for batch in torch.split(order, batch_size):
             total += self._run_batch(rows[batch], labels[batch]) * len(batch)
             schedule.step()
         return float(total) / len(rows)  # Asked for once an epoch: asking a GPU for a number makes it wait.
@@ -154,3 +160,11 @@ class Trainer:
             f"{speed:,.0f}",
             self.device,
         )
+
+
+def fitting_batch(num_rows: int) -> int:
+    """Return the power of two from 32 to 1024 with which an epoch over so many rows has about 100 steps.
+
+    A model that takes two steps an epoch has learned next to nothing by the end, and nobody would be told.
+    """
+    return 2 ** min(10, max(5, round(math.log2(max(1, num_rows) / STEPS_PER_EPOCH))))

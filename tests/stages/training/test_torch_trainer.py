@@ -8,7 +8,7 @@ from include.evaluation import quality
 from include.pipeline import Features, Training
 from include.training.heads import BinaryHead
 from include.training.models import TabularNet
-from include.training.torch_trainer import Curves, Trainer, make_deterministic
+from include.training.torch_trainer import Curves, Trainer, fitting_batch, make_deterministic
 
 TRAINING = Training(
     target="late", features=Features(numeric=["x"]), epochs=3, batch_size=64, hidden=[8], learning_rate=0.02
@@ -73,3 +73,8 @@ def test_a_loss_that_is_no_number_stops_the_training() -> None:
 
     with pytest.raises(TrainingFailedError, match="loss was nan in epoch 1"):
         Trainer(network(0.4), HEAD, TRAINING).fit((matrix, labels), (matrix, labels))
+
+
+@pytest.mark.parametrize(("rows", "batch"), [(1, 32), (1200, 32), (6400, 64), (40_000, 512), (10_000_000, 1024)])
+def test_batches_fit_the_rows_unless_the_yaml_says_otherwise(rows: int, batch: int) -> None:
+    assert fitting_batch(rows) == batch
