@@ -12,7 +12,7 @@ import shutil
 import sqlite3
 import zipfile
 from collections.abc import Iterable, Iterator
-from contextlib import closing
+from contextlib import closing, contextmanager
 from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
@@ -97,6 +97,20 @@ def copy_sqlite(source: Path, target: Path) -> None:
         reader.backup(writer)
 
 
+@contextmanager
+def ledger_file(path: Path) -> Iterator[Engine]:
+    """Give a ledger in a SQLite file, with today's schema; afterwards it is all in that one file.
+
+    :raises SchemaError: if a newer Evergreen has written it.
+    """
+    engine = connect(f"sqlite:///{path}")
+    try:
+        schema.bring_up_to_date(engine)
+        yield engine
+    finally:
+        engine.dispose()  # the last to close moves the write-ahead log into the file
+
+
 def seal_of(stream: BinaryIO, into: BinaryIO) -> dict[str, Any]:
     """Copy a stream and return how long it was and its fingerprint."""
     sha256, size = hashlib.sha256(), 0
@@ -108,10 +122,10 @@ def seal_of(stream: BinaryIO, into: BinaryIO) -> dict[str, Any]:
 
 
 def _copy_ledger(url: str, target: Path) -> None:
-    for each in (url, f"sqlite:///{target}"):
-        with open_ledger(each):
-            pass  # brings the schema up to date
-    copy_rows(connect(url), connect(f"sqlite:///{target}"), LEDGER_ROWS)
+    with open_ledger(url):
+        pass  # brings the schema up to date
+    with ledger_file(target) as copied:
+        copy_rows(connect(url), copied, LEDGER_ROWS)
 
 
 def _copy_catalog(settings: Settings, folder: Path) -> set[Path]:

@@ -21,6 +21,7 @@ from include.backup import (
     MLFLOW,
     copy_rows,
     copy_sqlite,
+    ledger_file,
     seal_of,
 )
 from include.catalog import open_catalog
@@ -50,7 +51,7 @@ def restore(path: Path, *, force: bool = False) -> dict[str, Any]:
         _check_data_files(manifest, settings)
         if not (force or settings.restoring.exists()):
             _check_that_nothing_is_lost(settings)
-        with open_ledger(f"sqlite:///{folder / LEDGER}"):
+        with ledger_file(folder / LEDGER):
             pass  # an older archive's schema is brought up to date, a newer one's refused
         settings.restoring.touch()
         _put_back(folder, settings)
@@ -129,7 +130,8 @@ def _put_back(folder: Path, settings: Settings) -> None:
         copy_sqlite(folder / MLFLOW, settings.data / MLFLOW)
     with open_ledger(settings.ledger_url):
         pass
-    copy_rows(connect(f"sqlite:///{folder / LEDGER}"), connect(settings.ledger_url), LEDGER_ROWS)
+    with ledger_file(folder / LEDGER) as copied:
+        copy_rows(copied, connect(settings.ledger_url), LEDGER_ROWS)
 
 
 def _settle(settings: Settings) -> None:
