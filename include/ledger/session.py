@@ -18,11 +18,6 @@ from include.settings import load_settings
 # Any number will do, as long as every version of Evergreen uses this one.
 LOCK = 0x65766572
 WAIT_SECONDS = 30
-# A client that vanishes in the middle of a transaction must not hold up the others for long.
-_ENTER_POSTGRESQL = (
-    f"SET LOCAL lock_timeout = '{WAIT_SECONDS}s'; SET LOCAL idle_in_transaction_session_timeout = '60s'; "
-    f"SELECT pg_advisory_xact_lock({LOCK})"
-)
 
 
 @contextmanager
@@ -30,7 +25,7 @@ def open_ledger(url: str | None = None) -> Iterator[Session]:
     """Open a transaction on the ledger; commit at the end, roll back on an error.
 
     Transactions wait for each other: what is read in one stays true until it ends
-    (docs/decisions/0008-one-ledger-transaction-at-a-time.md).
+    (docs/decisions/0009-one-ledger-transaction-at-a-time.md).
 
     :raises SchemaError: if the database is neither SQLite nor PostgreSQL, or was written by a newer Evergreen.
     """
@@ -79,11 +74,15 @@ def _dialect(url: str) -> str:
 
 
 def _enter_postgresql(connection: Connection) -> None:
-    connection.exec_driver_sql(_ENTER_POSTGRESQL)
+    # A client that vanishes in the middle of a transaction must not hold up the others for long.
+    connection.exec_driver_sql(
+        f"SET LOCAL lock_timeout = {1000 * WAIT_SECONDS:.0f}; SET LOCAL idle_in_transaction_session_timeout = '60s'; "
+        f"SELECT pg_advisory_xact_lock({LOCK})"
+    )
 
 
 def _prepare_sqlite(connection: Any, _record: Any) -> None:
     # The driver's own BEGIN is lazy: two readers that both go on to write would dead-lock. We begin IMMEDIATE instead.
     connection.isolation_level = None
-    connection.execute(f"PRAGMA busy_timeout={1000 * WAIT_SECONDS}")
+    connection.execute(f"PRAGMA busy_timeout={1000 * WAIT_SECONDS:.0f}")
     connection.execute("PRAGMA journal_mode=WAL")
