@@ -62,10 +62,9 @@ def back_up(path: Path, *, with_data: bool = False) -> dict[str, Any]:
         needed = _copy_catalog(settings, folder)
         if (settings.data / MLFLOW).exists():
             copy_sqlite(settings.data / MLFLOW, folder / MLFLOW)
-        files = {path.relative_to(folder).as_posix(): path for path in _files_below(folder)}
-        files |= {
-            FILES + path.relative_to(settings.data).as_posix(): path
-            for path in _kept_files(settings, with_data=with_data)
+        files = {
+            **{FILES + path.relative_to(settings.data).as_posix(): path for path in _kept_files(settings, with_data)},
+            **{path.relative_to(folder).as_posix(): path for path in _files_below(folder)},
         }
         manifest = _manifest(
             settings, {name: seal for name, path in files.items() if (seal := _add(archive, name, path))}
@@ -151,14 +150,11 @@ def _copy_catalog(settings: Settings, folder: Path) -> set[Path]:
     raise BackupError(f"The tables in {settings.lake} changed at each of {ATTEMPTS} attempts to copy them: try again.")
 
 
-def _kept_files(settings: Settings, *, with_data: bool) -> Iterator[Path]:
+def _kept_files(settings: Settings, with_data: bool) -> Iterator[Path]:
     yield from _files_below(settings.models)
     yield from _files_below(settings.data / "mlartifacts")
     if with_data:
-        metadata = {local_path(f"{table.location()}/metadata") for table in all_tables(open_catalog())}
-        for path in _files_below(settings.lake):
-            if not path.name.startswith(CATALOG) and path.parent not in metadata:
-                yield path
+        yield from (path for path in _files_below(settings.lake) if not path.name.startswith(CATALOG))
 
 
 def _files_below(folder: Path) -> Iterable[Path]:

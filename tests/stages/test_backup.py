@@ -4,6 +4,7 @@ import json
 import shutil
 import sqlite3
 import zipfile
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from datetime import date
 from pathlib import Path
@@ -13,7 +14,7 @@ import pyarrow.parquet as pq
 import pytest
 from mlflow import MlflowClient
 
-from include import lake, registry
+from include import artefact, lake, registry
 from include.artefact import read_manifest, sha256_of
 from include.backup import back_up
 from include.catalog import open_catalog
@@ -198,6 +199,32 @@ def test_what_came_after_the_backup_is_undone_by_force_alone(installation, setti
     assert read_state(settings, "rides").version == 1
     restore(archive, force=True)
     assert without_fences(rows_of_the_ledger()) == without_fences(before)
+
+
+def test_a_backup_made_while_days_are_published_and_models_promoted_is_whole(
+    installation, settings, archive, publish, promote
+):
+    def work():
+        for number in range(2, 6):
+            publish(str(number), *DAYS)
+            promote(number)
+
+    with ThreadPoolExecutor(1) as pool:
+        working = pool.submit(work)
+        made = 0
+        while not working.done():
+            made += 1
+            back_up(archive.with_name(f"{made}.zip"))
+        working.result()
+
+    for number in range(1, made + 1):
+        restore(archive.with_name(f"{number}.zip"), force=True)
+        with open_ledger() as ledger:
+            champion = releases.champion_of(ledger, "rides")
+        assert read_state(settings, "rides").version == champion.version
+        assert artefact.load_session(champion.model_uri, champion.sha256)
+        assert len(set(keys())) == 1, "each publication replaced both days at once"
+    assert made > 1
 
 
 def test_without_data_the_files_must_still_be_there(installation, archive):
