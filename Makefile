@@ -9,7 +9,7 @@ READY := .venv/.ready
 # Packages that only torch's CUDA build needs stay out of the lock, so that it installs with either build.
 CUDA_ONLY := $(addprefix --no-emit-package ,$(file < config/cuda_only.txt))
 
-.PHONY: help setup demo test test-unit up down status check lock bench soak clean
+.PHONY: help setup demo test test-unit up down status check lock migration bench soak clean
 
 help: ## List what there is
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/\1|\2/' | column -t -s '|'
@@ -49,6 +49,10 @@ check: setup ## Lint, types, lock in step with requirements.in
 lock: setup ## Write requirements.txt from requirements.in, and the YAML's schema from the types
 	@$(UV) pip compile -q requirements.in -o requirements.txt --python-version 3.11 $(CUDA_ONLY) --custom-compile-command 'make lock'
 	@$(PY) -m include.cli schema > config/pipeline.schema.json
+
+migration: setup ## Write what the ledger's tables lack as a migration: make migration m="Add a pause table"
+	@$(PY) -m include.ledger.migrations "$(m)"
+	@.venv/bin/ruff format -q include/ledger/migrations/versions
 
 bench: setup ## Measure, and write bench/results.json
 	@$(PY) -m bench

@@ -9,6 +9,7 @@ from pyiceberg.catalog.sql import SqlCatalog
 from pyiceberg.exceptions import (
     CommitFailedException,
     NamespaceAlreadyExistsError,
+    NoSuchNamespaceError,
     NoSuchTableError,
     TableAlreadyExistsError,
 )
@@ -30,16 +31,25 @@ PROPERTIES = {
 }
 
 
-def _catalog() -> Catalog:
-    lake = load_settings().lake
-    lake.mkdir(parents=True, exist_ok=True)
-    return SqlCatalog(NAMESPACE, uri=f"sqlite:///{lake / 'catalog.db'}", warehouse=lake.as_uri())
+def open_catalog(url: str | None = None) -> SqlCatalog:
+    """Return the catalog of all tables: this installation's, or one copied elsewhere."""
+    settings = load_settings()
+    settings.lake.mkdir(parents=True, exist_ok=True)
+    return SqlCatalog(NAMESPACE, uri=url or settings.catalog_url, warehouse=settings.lake.as_uri())
+
+
+def all_tables(catalog: Catalog) -> list[Table]:
+    """Return every pipeline's table."""
+    try:
+        return [catalog.load_table(name) for name in catalog.list_tables(NAMESPACE)]
+    except NoSuchNamespaceError:
+        return []
 
 
 def open_table(pipeline_name: str) -> Table | None:
     """Return a pipeline's table as it stands now, or none if nothing was ever published."""
     try:
-        return _catalog().load_table((NAMESPACE, pipeline_name))
+        return open_catalog().load_table((NAMESPACE, pipeline_name))
     except NoSuchTableError:
         return None
 
@@ -57,7 +67,7 @@ def table_for(pipeline: Pipeline, staged_file: str) -> Table:
 
 
 def _create(pipeline: Pipeline, schema: pa.Schema) -> Table:
-    catalog = _catalog()
+    catalog = open_catalog()
     name = (NAMESPACE, pipeline.name)
     with suppress(NamespaceAlreadyExistsError):
         catalog.create_namespace(NAMESPACE)

@@ -10,7 +10,7 @@ from rich.console import Console
 from rich.table import Table
 
 from include.config import load_pipeline, load_pipelines, pipeline_schema
-from include.errors import BadDeliveryError, ConfigError, StackError
+from include.errors import BackupError, BadDeliveryError, ConfigError, SchemaError, StackError
 
 app = typer.Typer(help="Evergreen keeps machine-learning models fresh.", no_args_is_help=True, add_completion=False)
 console = Console()
@@ -143,6 +143,32 @@ def down() -> None:
 
 
 @app.command()
+def backup(
+    path: Annotated[Path, typer.Argument(help="The archive to write; one that is there is replaced in one step.")],
+    with_data: Annotated[bool, typer.Option(help="Take the lake's data files along.")] = False,
+) -> None:
+    """Copy ledger, table catalog, models and MLflow into one archive; the services may run meanwhile."""
+    from include.backup import back_up
+
+    manifest = back_up(path, with_data=with_data)
+    console.print(f"{len(manifest['files'])} files in {path}, {path.stat().st_size / 1e6:.1f} MB.")
+    if manifest["needed"]:
+        console.print(f"{len(manifest['needed'])} data files stay where they are; --with-data takes them along.")
+
+
+@app.command()
+def restore(
+    path: Annotated[Path, typer.Argument(help="An archive that `backup` has written.")],
+    force: Annotated[bool, typer.Option("--force", help="Replace what is there.")] = False,
+) -> None:
+    """Put an installation back as a backup found it; the services must be stopped."""
+    from include.restore import restore as put_back
+
+    manifest = put_back(path, force=force)
+    console.print(f"Restored what was backed up at {manifest['made_at']}.")
+
+
+@app.command()
 def demo() -> None:
     """Watch a real model go stale and be replaced by itself."""
     from include.demo.run import run_demo
@@ -154,7 +180,7 @@ def main() -> None:
     """Run the command line; an error the user can mend is a sentence, not a traceback."""
     try:
         app()
-    except (BadDeliveryError, ConfigError, StackError) as error:
+    except (BackupError, BadDeliveryError, ConfigError, SchemaError, StackError) as error:
         console.print(f"[red]✘[/] {error}", soft_wrap=True)
         raise SystemExit(1) from error
 

@@ -44,6 +44,14 @@ class EndpointError(RuntimeError):
     """The endpoint did not acknowledge the declared state in time."""
 
 
+class SchemaError(ValueError):
+    """The ledger's database is of a kind or a schema that this code cannot work with."""
+
+
+class BackupError(ValueError):
+    """A backup cannot be made or restored as things stand; nothing was changed."""
+
+
 class StackError(RuntimeError):
     """A local service could not be started or died."""
 

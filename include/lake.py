@@ -127,10 +127,10 @@ def expire(pipeline_name: str, older_than_days: int) -> dict[str, int]:
     before = len(table.snapshots())
     table.maintenance.expire_snapshots().older_than(cutoff).commit()
     table = table.refresh()
-    data, metadata = _needed_files(table)
+    data, metadata = needed_files(table)
     staged = (load_settings().lake / pipeline_name / "staged").glob("*")
     folders = _remove(staged, {path.parents[2] for path in data}, cutoff)
-    files = _remove(_local(f"{table.location()}/metadata").glob("*.avro"), metadata, cutoff)
+    files = _remove(local_path(f"{table.location()}/metadata").glob("*.avro"), metadata, cutoff)
     gone = before - len(table.snapshots())
     log.info("Expired of %s: %s snapshots, %s staged folders, %s metadata files", pipeline_name, gone, folders, files)
     return {"snapshots": gone, "folders": folders, "metadata_files": files}
@@ -171,16 +171,16 @@ def _any_of(column: str, days: Iterable[str]) -> str:
     return f"{column} in ({', '.join(repr(day) for day in days)})"
 
 
-def _needed_files(table: Table) -> tuple[set[Path], set[Path]]:
-    """Return the data files and the manifests of every snapshot that is left."""
+def needed_files(table: Table) -> tuple[set[Path], set[Path]]:
+    """Return the data files, and the manifests and their lists, of every snapshot that is left."""
     manifests = {each.manifest_path: each for snapshot in table.snapshots() for each in snapshot.manifests(table.io)}
-    lists = {_local(snapshot.manifest_list) for snapshot in table.snapshots()}
+    lists = {local_path(snapshot.manifest_list) for snapshot in table.snapshots()}
     data = {
-        _local(entry.data_file.file_path)
+        local_path(entry.data_file.file_path)
         for each in manifests.values()
         for entry in each.fetch_manifest_entry(table.io)
     }
-    return data, {*lists, *(_local(path) for path in manifests)}
+    return data, {*lists, *(local_path(path) for path in manifests)}
 
 
 def _remove(candidates: Iterable[Path], needed: set[Path], cutoff: datetime) -> int:
@@ -190,5 +190,6 @@ def _remove(candidates: Iterable[Path], needed: set[Path], cutoff: datetime) -> 
     return len(unneeded)
 
 
-def _local(uri: str) -> Path:
+def local_path(uri: str) -> Path:
+    """Return the path of a table's file."""
     return Path(unquote(urlsplit(uri).path)) if uri.startswith("file:") else Path(uri)

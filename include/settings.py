@@ -16,6 +16,7 @@ class Settings(BaseModel):
     data: Path
     pipelines: Path
     ledger_url: str
+    catalog_url: str
     tracking_url: str
     endpoint_url: str
     spark_remote: str | None
@@ -35,6 +36,11 @@ class Settings(BaseModel):
         """Return the folder of the endpoint's declared state, one JSON per pipeline."""
         return self.data / "serving"
 
+    @property
+    def restoring(self) -> Path:
+        """Return the file that is there while a backup is being put back."""
+        return self.data / "restoring"
+
 
 def load_settings() -> Settings:
     """Read the settings from environment variables, with defaults for a laptop."""
@@ -44,6 +50,7 @@ def load_settings() -> Settings:
         data=data,
         pipelines=Path(env.get("EVERGREEN_PIPELINES", ROOT / "config" / "pipelines")).resolve(),
         ledger_url=env.get("EVERGREEN_LEDGER_URL", f"sqlite:///{data / 'ledger.db'}"),
+        catalog_url=env.get("EVERGREEN_CATALOG_URL", f"sqlite:///{data / 'lake' / 'catalog.db'}"),
         tracking_url=env.get("MLFLOW_TRACKING_URI", f"sqlite:///{data / 'mlflow.db'}"),
         endpoint_url=env.get(
             "EVERGREEN_ENDPOINT_URL", f"http://127.0.0.1:{env.get('EVERGREEN_ENDPOINT_PORT', '8090')}"

@@ -85,8 +85,10 @@ class Stack:
     def check(self) -> None:
         """Make sure that the services can start; stop those whose supervisor was killed.
 
-        :raises StackError: if there is no Java, a port is taken, or Evergreen's services are running already.
+        :raises StackError: if a restore was cut off, there is no Java, a port is taken, or the services run already.
         """
+        if self.settings.restoring.exists():
+            raise StackError(f"{self.data} is half restored: run `evergreen restore` again, with the same archive.")
         self._check_java()
         if self.is_up():
             raise StackError(f"Evergreen's services already run on {self.data}: `make down` first.")

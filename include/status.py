@@ -63,7 +63,7 @@ def _panel(session: Session, pipeline: Pipeline, *, has_links: bool) -> Panel:
 def _champion(champion: Release | None) -> str:
     if champion is None or champion.serving_at is None:
         return "none yet: the first one is asked for once enough labelled days are ingested"
-    age = datetime.now(UTC) - champion.serving_at.replace(tzinfo=UTC)
+    age = datetime.now(UTC) - champion.serving_at
     quality = ", ".join(f"{name} {value:.3f}" for name, value in champion.metrics.items() if isinstance(value, float))
     return (
         f"version {champion.version}, serving for {str(age).split('.', maxsplit=1)[0]}, "

@@ -38,6 +38,7 @@ os.environ.update(
     AIRFLOW__DATABASE__SQL_ALCHEMY_CONN=f"sqlite:///{HOME / 'airflow.db'}",
 )
 sys.path[:0] = [str(ROOT), str(ROOT / "plugins")]
+pytest_plugins = ["tests.postgres"]
 
 PIPELINE = """
 description: A tiny one.

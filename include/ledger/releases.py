@@ -32,7 +32,7 @@ def waiting_releases(session: Session, pipeline: str, *, older_than_seconds: flo
     before = now() - timedelta(seconds=older_than_seconds)
     waiting = releases_of(session, pipeline, "approved", "promoting")
     # A former champion on its way back is its rollback's, not a deploy's.
-    return [release for release in waiting if release.serving_at is None and _utc(release.at) <= before]
+    return [release for release in waiting if release.serving_at is None and release.at <= before]
 
 
 def next_version(session: Session, pipeline: str) -> int:
@@ -142,8 +142,3 @@ def _move(session: Session, release_id: str, sources: set[str], **values: Any) -
     )
     session.expire_all()
     return bool(result.rowcount)  # type: ignore[attr-defined]
-
-
-def _utc(moment: Any) -> Any:
-    # SQLite hands back naive times; they were written in UTC.
-    return moment if moment.tzinfo else moment.replace(tzinfo=now().tzinfo)

@@ -1,10 +1,12 @@
-"""This file declares the ledger's tables."""
+"""This file declares the ledger's tables; whoever changes them adds a migration (`make migration m="…"`)."""
 
 from datetime import UTC, datetime
 from typing import Any
 
-from sqlalchemy import JSON, DateTime, Index, UniqueConstraint, text
+from sqlalchemy import Index, UniqueConstraint, text
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
+
+from include.ledger.columns import JSON_VALUE, Moment, Words
 
 
 def now() -> datetime:
@@ -15,7 +17,7 @@ def now() -> datetime:
 class Base(DeclarativeBase):
     """The ledger's schema."""
 
-    type_annotation_map = {datetime: DateTime(timezone=True), dict[str, Any]: JSON, list[str]: JSON}
+    type_annotation_map = {datetime: Moment(), str: Words(), dict[str, Any]: JSON_VALUE, list[str]: JSON_VALUE}
 
 
 class Partition(Base):

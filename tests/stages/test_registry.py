@@ -28,18 +28,10 @@ MANIFEST = {
 }
 
 
-@pytest.fixture(scope="module")
-def fresh_database(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """An empty MLflow database; making one takes seconds, copying it none."""
-    path = tmp_path_factory.mktemp("mlflow") / "mlflow.db"
-    MlflowClient(tracking_uri=f"sqlite:///{path}").search_experiments()
-    return path
-
-
 @pytest.fixture
-def client(settings: Settings, fresh_database: Path, monkeypatch: pytest.MonkeyPatch) -> MlflowClient:
+def client(settings: Settings, fresh_mlflow: Path, monkeypatch: pytest.MonkeyPatch) -> MlflowClient:
     settings.data.mkdir(exist_ok=True)
-    shutil.copy(fresh_database, settings.data / "mlflow.db")
+    shutil.copy(fresh_mlflow, settings.data / "mlflow.db")
     url = f"sqlite:///{settings.data / 'mlflow.db'}"
     monkeypatch.setenv("MLFLOW_TRACKING_URI", url)
     return MlflowClient(tracking_uri=url)

@@ -31,8 +31,8 @@ FIELDS = {
 
 
 @pytest.fixture
-def session(tmp_path):
-    with open_ledger(f"sqlite:///{tmp_path / 'ledger.db'}") as session:
+def session(ledger_url):
+    with open_ledger(ledger_url) as session:
         yield session
 
 

@@ -2,7 +2,6 @@
 
 from concurrent.futures import ThreadPoolExecutor
 
-import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
@@ -17,25 +16,20 @@ from include.ledger.requests import (
 )
 
 
-@pytest.fixture
-def url(tmp_path):
-    return f"sqlite:///{tmp_path / 'ledger.db'}"
-
-
 def file(session, key="2013-07-10"):
     return file_request(session, "flights", reason="it fell", triggered_by="quality", key=key, detail={})
 
 
-def test_a_request_filed_twice_is_one_request(url):
-    with open_ledger(url) as session:
+def test_a_request_filed_twice_is_one_request(ledger_url):
+    with open_ledger(ledger_url) as session:
         first, second = file(session), file(session)
 
     assert first is second
     assert first.id == "flights.quality.2013-07-10"
 
 
-def test_a_request_is_claimed_by_one_run_and_stays_its(url):
-    with open_ledger(url) as session:
+def test_a_request_is_claimed_by_one_run_and_stays_its(ledger_url):
+    with open_ledger(ledger_url) as session:
         request = file(session)
         assert claim_request(session, request.id, "run-1")
         assert claim_request(session, request.id, "run-2") is None
@@ -44,13 +38,13 @@ def test_a_request_is_claimed_by_one_run_and_stays_its(url):
         assert [row.id for row in unfinished_requests(session, "flights")] == [request.id]
 
 
-def test_an_unknown_request_cannot_be_claimed(url):
-    with open_ledger(url) as session:
+def test_an_unknown_request_cannot_be_claimed(ledger_url):
+    with open_ledger(ledger_url) as session:
         assert claim_request(session, "flights.quality.never", "run-1") is None
 
 
-def test_a_closed_request_is_not_claimed_by_another(url):
-    with open_ledger(url) as session:
+def test_a_closed_request_is_not_claimed_by_another(ledger_url):
+    with open_ledger(ledger_url) as session:
         request = file(session)
         claim_request(session, request.id, "run-1")
         close_request(session, request.id, status="done", note="version 2")
@@ -58,8 +52,8 @@ def test_a_closed_request_is_not_claimed_by_another(url):
         assert unfinished_requests(session, "flights") == []
 
 
-def test_a_run_that_gave_up_and_was_cleared_claims_its_request_again(url):
-    with open_ledger(url) as session:
+def test_a_run_that_gave_up_and_was_cleared_claims_its_request_again(ledger_url):
+    with open_ledger(ledger_url) as session:
         request = file(session)
         claim_request(session, request.id, "run-1")
         close_request(session, request.id, status="failed", note="crashed")
@@ -67,8 +61,8 @@ def test_a_run_that_gave_up_and_was_cleared_claims_its_request_again(url):
         assert claim_request(session, request.id, "run-1").closed_at is None
 
 
-def test_a_claim_nobody_finishes_is_given_up_after_hours(url):
-    with open_ledger(url) as session:
+def test_a_claim_nobody_finishes_is_given_up_after_hours(ledger_url):
+    with open_ledger(ledger_url) as session:
         request = file(session)
         claim_request(session, request.id, "run-1")
         abandon_claims(session, "flights", older_than_hours=1)
@@ -77,12 +71,12 @@ def test_a_claim_nobody_finishes_is_given_up_after_hours(url):
         assert unfinished_requests(session, "flights") == []
 
 
-def test_eight_runs_at_once_claim_it_once(url):
-    with open_ledger(url) as session:
+def test_eight_runs_at_once_claim_it_once(ledger_url):
+    with open_ledger(ledger_url) as session:
         request_id = file(session).id
 
     def claim(number: int) -> bool:
-        with open_ledger(url) as session:
+        with open_ledger(ledger_url) as session:
             return claim_request(session, request_id, f"run-{number}") is not None
 
     with ThreadPoolExecutor(8) as pool:
@@ -91,8 +85,8 @@ def test_eight_runs_at_once_claim_it_once(url):
     assert sum(claims) == 1
 
 
-def test_a_request_that_was_just_filed_is_not_yet_late(url):
-    with open_ledger(url) as session:
+def test_a_request_that_was_just_filed_is_not_yet_late(ledger_url):
+    with open_ledger(ledger_url) as session:
         file(session)
         assert open_requests(session, "flights", older_than_seconds=60) == []
         assert len(open_requests(session, "flights", older_than_seconds=0)) == 1
