@@ -38,6 +38,7 @@ def publish(pipeline: Pipeline, staged_uri: str, verdict: Mapping[str, Any], run
                 day,
                 status="published" if day in passed else "refused",
                 rows=facts["rows"],
+                labelled=facts["labelled"],
                 quarantined=facts["quarantined"],
                 run_key=run_key,
                 report=verdict["reports"].get(day, ""),

@@ -104,6 +104,19 @@ def rides(settings: Settings) -> Pipeline:
 
 
 @pytest.fixture
+def delivery_of() -> Callable[[Pipeline, str], dict[str, Path]]:
+    """Return a function that says where a day's events and labels are delivered, for a pipeline whose source is files."""
+
+    def where(pipeline: Pipeline, day: str) -> dict[str, Path]:
+        kinds = {"events": pipeline.source.events, "labels": pipeline.source.labels}
+        return {
+            kind: load_settings().data / source.path.replace("{date}", day) for kind, source in kinds.items() if source
+        }
+
+    return where
+
+
+@pytest.fixture
 def make_model(settings: Settings) -> Callable[..., tuple[str, str]]:
     """Write a model folder whose answer is made of slope x distance; return (folder, sha256).
 

@@ -13,7 +13,7 @@ import pytest
 from include.cleaning import job, session
 from include.config import load_pipeline
 from include.errors import BadDeliveryError
-from include.ingestion.files import delivery_of, land
+from include.ingestion.delivery import land
 from include.settings import ROOT
 
 MONDAY, TUESDAY = "2013-07-08", "2013-07-09"
@@ -63,14 +63,18 @@ def pipeline(spark, tmp_path, monkeypatch):
     return load_pipeline("rides")
 
 
-def deliver(pipeline, day: str, events: str, labels: str = "") -> None:
-    headers = {"events": ",".join(pipeline.cleaning.columns), "labels": ",".join(pipeline.cleaning.labels)}
-    for (kind, path), rows in zip(delivery_of(pipeline, day).items(), (events, labels), strict=True):
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(f"{headers[kind]}\n{rows}")
+@pytest.fixture
+def deliver(delivery_of):
+    def write(pipeline, day: str, events: str, labels: str = "") -> None:
+        headers = {"events": ",".join(pipeline.cleaning.columns), "labels": ",".join(pipeline.cleaning.labels)}
+        for (kind, path), rows in zip(delivery_of(pipeline, day).items(), (events, labels), strict=True):
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_text(f"{headers[kind]}\n{rows}")
+
+    return write
 
 
-def test_a_run_stages_clean_days_and_quarantines_the_rest(pipeline, tmp_path):
+def test_a_run_stages_clean_days_and_quarantines_the_rest(pipeline, deliver, tmp_path):
     monday = event("b") + event("a") + event("b", distance="900") + event("c", distance="-7") + "half,a line\n"
     deliver(pipeline, MONDAY, monday, "a,20\nb,soon\n")
     deliver(pipeline, TUESDAY, event("d", TUESDAY) + event("e", MONDAY))
@@ -103,7 +107,7 @@ def test_a_run_stages_clean_days_and_quarantines_the_rest(pipeline, tmp_path):
     }
 
 
-def test_cleaning_again_stages_beside_and_replaces_the_runs_quarantine(pipeline, tmp_path):
+def test_cleaning_again_stages_beside_and_replaces_the_runs_quarantine(pipeline, deliver, tmp_path):
     deliver(pipeline, MONDAY, event("a") + event("b", distance="-7"))
     first = job.clean(pipeline, land(pipeline, [MONDAY], "run"), "run")
     deliver(pipeline, MONDAY, event("a") + event("b"))
@@ -114,15 +118,15 @@ def test_cleaning_again_stages_beside_and_replaces_the_runs_quarantine(pipeline,
     assert not list((tmp_path / "lake/rides/quarantine").rglob("*.parquet"))
 
 
-def test_a_delivery_without_rows_is_a_day_without_files(pipeline):
+def test_a_delivery_without_rows_is_a_day_without_files(pipeline, deliver):
     deliver(pipeline, MONDAY, "")
 
     staged = json.loads(Path(job.clean(pipeline, land(pipeline, [MONDAY], "run"), "run")).read_text())
 
-    assert staged["days"] == {MONDAY: {"rows": 0, "quarantined": 0, "files": []}}
+    assert staged["days"] == {MONDAY: {"rows": 0, "labelled": 0, "quarantined": 0, "rules": {}, "files": []}}
 
 
-def test_a_missing_reference_is_named(pipeline, tmp_path):
+def test_a_missing_reference_is_named(pipeline, deliver, tmp_path):
     deliver(pipeline, MONDAY, event("a"))
     (tmp_path / "landing" / "weather.csv").unlink()
 
@@ -130,7 +134,7 @@ def test_a_missing_reference_is_named(pipeline, tmp_path):
         job.clean(pipeline, land(pipeline, [MONDAY], "run"), "run")
 
 
-def test_features_for_the_endpoint_are_those_of_the_clean_table(pipeline):
+def test_features_for_the_endpoint_are_those_of_the_clean_table(pipeline, deliver, delivery_of):
     deliver(pipeline, MONDAY, event("b") + event("a") + event("c", distance="-7"), "a,20\n")
     staged = json.loads(Path(job.clean(pipeline, land(pipeline, [MONDAY], "run"), "run")).read_text())
     clean = pq.ParquetFile(staged["days"][MONDAY]["files"][0]).read()

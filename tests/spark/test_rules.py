@@ -122,7 +122,7 @@ def test_labels_come_beside_the_events_of_their_day(delivered):
     other_day = delivered(list(types), ("c", "9"), day="2013-07-09")
     labels = rules.cast_columns(today.union(other_day), types)
 
-    joined = rules.join_labels(events, labels, "key", ["delay"]).orderBy("source_row").collect()
+    joined = rules.join_labels(events, labels, RIDES).orderBy("source_row").collect()
 
     assert [(row["key"], row["delay"]) for row in joined] == [("a", 5.0), ("b", None), ("c", None)]
 
