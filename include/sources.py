@@ -14,8 +14,8 @@ class Files(Strict):
     """Deliveries that are files: one per day, or several by a pattern."""
 
     path: str = Field(
-        description="Where a delivery lies; `{date}` becomes YYYY-MM-DD, `*` and `?` match several files of a day. A path "
-        "in the data folder, an absolute one, or a URL (s3://, gs://, abfs://, …)."
+        description="Where a delivery lies; `{date}` becomes YYYY-MM-DD, `*` and `?` match several files of a day. A "
+        "path in the data folder, an absolute one, or a URL (s3://, gs://, abfs://, …)."
     )
     format: Literal["csv", "jsonl", "parquet"] | None = Field(
         None, description="If the name does not end in .csv, .jsonl or .parquet (each also with .gz)."
@@ -81,8 +81,8 @@ class Arrival(Strict):
 
     key: str | None = Field(None, description="Column of the labels that names the event; none: the pipeline's `key`.")
     delay_days: int = Field(
-        0, ge=0, description="Days labels come after their events. 0: a night waits for both. Above: a day is published "
-        "without labels, and again when they have arrived."
+        0, ge=0, description="Days labels come after their events. 0: a night waits for both. Above: a day is "
+        "published without labels, and again when they have arrived."
     )  # fmt: skip
     wait_days: int = Field(30, ge=0, description="Days beyond the delay that nights still look for missing labels.")
 

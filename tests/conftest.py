@@ -105,7 +105,7 @@ def rides(settings: Settings) -> Pipeline:
 
 @pytest.fixture
 def delivery_of() -> Callable[[Pipeline, str], dict[str, Path]]:
-    """Return a function that says where a day's events and labels are delivered, for a pipeline whose source is files."""
+    """Return a function that says where a day's events and labels are delivered, where sources are files."""
 
     def where(pipeline: Pipeline, day: str) -> dict[str, Path]:
         kinds = {"events": pipeline.source.events, "labels": pipeline.source.labels}

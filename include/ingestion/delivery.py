@@ -59,9 +59,9 @@ def land(
             f"{', '.join(missing)}. Deliver them, or ask for other days."
         )
     index = index_of(pipeline, run_key)
-    # A run that is started again has the same days again, also those whose labels it has joined meanwhile.
-    landed = {**landed_days(pipeline, run_key), **(late or {}), **found}
-    write_text(index, json.dumps({"days": {day: landed[day] for day in sorted(landed)}}, indent=1))
+    # What an earlier attempt of this run has published is not cleaned again, but late labels must find its events.
+    earlier, landed = landed_days(pipeline, run_key), {**(late or {}), **found}
+    write_text(index, json.dumps({"days": dict(sorted(landed.items())), "earlier": earlier}, indent=1))
     log.info("Landed %s days of %s, listed in %s", len(landed), pipeline.name, index)
     return str(index)
 
@@ -93,9 +93,10 @@ def columns_of(pipeline: Pipeline, kind: str) -> list[str]:
 
 
 def landed_days(pipeline: Pipeline, run_key: str) -> dict[str, Landed]:
-    """Return what a run has landed, by day."""
+    """Return what a run has landed in all its attempts, by day."""
     index = index_of(pipeline, run_key)
-    return json.loads(index.read_text())["days"] if index.exists() else {}
+    content = json.loads(index.read_text()) if index.exists() else {"days": {}, "earlier": {}}
+    return {**content["earlier"], **content["days"]}
 
 
 def index_of(pipeline: Pipeline, run_key: str) -> Path:

@@ -6,7 +6,7 @@ import fsspec
 from fsspec.implementations.arrow import ArrowFSWrapper
 from pyarrow.fs import FileSystem
 
-from include.errors import SourceUnavailableError
+from include.errors import ConfigError, SourceUnavailableError
 from include.ingestion.delivered import Delivered
 from include.settings import load_settings
 from include.sources import Files, format_of
@@ -63,4 +63,7 @@ def _open(path: str) -> tuple[Any, str]:
     if path.startswith(BY_ARROW):
         filesystem, inner = FileSystem.from_uri(path)
         return ArrowFSWrapper(filesystem), inner
-    return fsspec.core.url_to_fs(path)
+    try:
+        return fsspec.core.url_to_fs(path)
+    except (ValueError, ImportError) as error:
+        raise ConfigError(f"{path}: cannot be opened: {error}") from error

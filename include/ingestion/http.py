@@ -82,8 +82,8 @@ def _get(client: httpx.Client, url: str) -> httpx.Response:
         )
     if response.status_code not in NOT_THERE and not response.is_success:
         raise BadDeliveryError(
-            f"{url}: answered {response.status_code} {response.reason_phrase}: {_start(response)}. Correct 'source' in the "
-            "YAML, or the login in its 'connection'."
+            f"{url}: answered {response.status_code} {response.reason_phrase}: {_start(response)}. Correct 'source' "
+            "in the YAML, or the login in its 'connection'."
         )
     return response
 

@@ -1,7 +1,6 @@
 """This file reads a delivery's bytes, CSV, JSON lines or Parquet, into rows of text with each row's place in it."""
 
 import gzip
-import io
 import json
 import logging
 import zlib
@@ -103,6 +102,7 @@ def _csv(origin: str, content: bytes) -> Parsed:
                 default_column_type=pa.string(), null_values=[""], strings_can_be_null=True
             ),
         )
+        _ = table.column_names  # decoded only now
     except (pa.ArrowInvalid, UnicodeDecodeError, OSError) as error:
         _refuse_encoding(origin, content)
         raise BadDeliveryError(f"{origin}: not readable as CSV: {error}. Have it delivered again.") from error
@@ -143,8 +143,8 @@ def _parquet(origin: str, content: bytes) -> Parsed:
         table = pq.read_table(pa.BufferReader(content))
     except (pa.ArrowInvalid, OSError) as error:
         raise BadDeliveryError(
-            f"{origin}: not readable as Parquet: {error}. {len(content)} bytes, cut off or no Parquet: have it delivered "
-            "again."
+            f"{origin}: not readable as Parquet: {error}. {len(content)} bytes, cut off or no Parquet: have it "
+            "delivered again."
         ) from error
     texts = [_column_as_text(origin, name, table[name]) for name in table.column_names]
     return pa.table(texts, names=table.column_names), np.arange(1, 1 + len(table)), []
@@ -163,8 +163,8 @@ def _column_as_text(origin: str, name: str, column: pa.ChunkedArray) -> pa.Chunk
         text = column.cast(pa.string())
     except (pa.ArrowInvalid, pa.ArrowNotImplementedError) as error:
         raise BadDeliveryError(
-            f"{origin}: column '{name}' is {kind}, which has no text to clean ({error}). Deliver it as text, a number, a "
-            "date or a boolean."
+            f"{origin}: column '{name}' is {kind}, which has no text to clean ({error}). Deliver it as text, a number, "
+            "a date or a boolean."
         ) from error
     return pc.if_else(pc.equal(text, ""), None, text)
 
@@ -177,10 +177,10 @@ def _refuse_encoding(origin: str, content: bytes) -> None:
         content.decode()
     except UnicodeDecodeError as error:
         line = content.count(b"\n", 0, error.start) + 1
-        seen = content[max(0, error.start - 10) : error.end + 5].decode("latin-1").replace("\n", " ")
+        seen = content[max(0, error.start - 10) : error.end + 9].decode("latin-1").replace("\n", " ")
         raise BadDeliveryError(
-            f"{origin}: is not UTF-8: byte 0x{content[error.start]:02x} in line {line}, which reads '{seen}' as Latin-1. "
-            "Have it delivered again as UTF-8."
+            f"{origin}: is not UTF-8: byte 0x{content[error.start]:02x} in line {line}, which reads '{seen}' as "
+            "Latin-1. Have it delivered again as UTF-8."
         ) from error
 
 

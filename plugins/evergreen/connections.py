@@ -31,7 +31,7 @@ def url_of(connection: Connection) -> str:
     extra = json.loads(connection.extra) if connection.extra else {}
     url = URL.create(
         DIALECTS.get(kind, kind),
-        username=connection.login or None,
+        username=connection.login or ("" if connection.password else None),  # a password alone is a token
         password=connection.password or None,
         host=None if kind == "sqlite" else connection.host or None,
         port=connection.port,

@@ -86,6 +86,7 @@ def test_a_run_stages_clean_days_and_quarantines_the_rest(pipeline, deliver, tmp
         MONDAY: (2, 4),
         TUESDAY: (1, 1),
     }
+    assert {day: each["labelled"] for day, each in staged["days"].items()} == {MONDAY: 1, TUESDAY: 0}
     assert staged["rules"] == {
         "duplicate": 1, "distance_is_positive": 1, "malformed": 1, "type:delay": 1, "wrong_day": 1
     }  # fmt: skip

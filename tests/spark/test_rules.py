@@ -1,6 +1,7 @@
 import json
 import math
 from datetime import UTC, date, datetime
+from types import SimpleNamespace
 
 import pytest
 from pyspark.sql import functions as F  # noqa: N812
@@ -122,7 +123,8 @@ def test_labels_come_beside_the_events_of_their_day(delivered):
     other_day = delivered(list(types), ("c", "9"), day="2013-07-09")
     labels = rules.cast_columns(today.union(other_day), types)
 
-    joined = rules.join_labels(events, labels, RIDES).orderBy("source_row").collect()
+    pipeline = SimpleNamespace(key="key", label_key="key", outcomes={"delay": "double"})
+    joined = rules.join_labels(events, labels, pipeline).orderBy("source_row").collect()
 
     assert [(row["key"], row["delay"]) for row in joined] == [("a", 5.0), ("b", None), ("c", None)]
 
