@@ -18,6 +18,7 @@ from pyiceberg.exceptions import CommitFailedException, ValidationException
 from pyiceberg.table import Table
 from pyiceberg.table.snapshots import Snapshot
 
+from include.atomic import writing
 from include.catalog import open_table, table_for
 from include.config import load_pipeline
 from include.errors import NotEnoughDataError, PublishError
@@ -137,7 +138,7 @@ def expire(pipeline_name: str, older_than_days: int) -> dict[str, int]:
 
 
 def _replace_days(table: Table, column: str, days: Iterable[str], files: list[str], folder: str) -> None:
-    with warnings.catch_warnings(), table.transaction() as transaction:
+    with writing(_local(table.location())), warnings.catch_warnings(), table.transaction() as transaction:
         warnings.filterwarnings("ignore", message="Delete operation did not match any records")
         transaction.delete(_any_of(column, days))
         transaction.add_files(files, snapshot_properties={STAGED: folder}, check_duplicate_files=False)

@@ -3,12 +3,13 @@
 import json
 import logging
 import os
+import resource
 import shutil
 import socket
 import sys
 import tempfile
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -114,6 +115,22 @@ def delivery_of() -> Callable[[Pipeline, str], dict[str, Path]]:
         }
 
     return where
+
+
+@pytest.fixture
+def no_room() -> Callable[..., AbstractContextManager[None]]:
+    """Return a context in which this process, or another, finds the disk full: no file may grow any more."""
+
+    @contextmanager
+    def full(pid: int = 0, room: int = 64) -> Iterator[None]:
+        before = resource.prlimit(pid, resource.RLIMIT_FSIZE)
+        resource.prlimit(pid, resource.RLIMIT_FSIZE, (room, before[1]))
+        try:
+            yield
+        finally:
+            resource.prlimit(pid, resource.RLIMIT_FSIZE, before)
+
+    return full
 
 
 @pytest.fixture

@@ -19,7 +19,7 @@ from pyspark.sql import DataFrame, Observation, SparkSession
 from pyspark.sql import functions as F  # noqa: N812
 from pyspark.sql import types as T  # noqa: N812
 
-from include.atomic import write_text
+from include.atomic import write_text, writing
 from include.cleaning import rules
 from include.cleaning.session import spark_session
 from include.config import load_pipeline
@@ -58,7 +58,7 @@ def run(spec: CleaningSpec) -> str:
     days: dict[str, Landed] = json.loads(Path(spec.landed_uri).read_text())["days"]
     quarantine = load_settings().lake / pipeline.name / "quarantine" / f"run={spec.run_key}"
     shutil.rmtree(quarantine, ignore_errors=True)
-    with spark_session() as spark:
+    with writing(Path(spec.folder)), spark_session() as spark:
         events = _landed(spark, [path for day in days.values() for path in day["events"]], pipeline.cleaning.columns)
         label_files = [path for day in days.values() for path in day["labels"]]
         labels = _landed(spark, label_files, pipeline.cleaning.labels) if label_files else None

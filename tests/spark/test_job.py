@@ -10,9 +10,10 @@ import pyarrow.dataset as ds
 import pyarrow.parquet as pq
 import pytest
 
+from include import validation
 from include.cleaning import job, session
 from include.config import load_pipeline
-from include.errors import BadDeliveryError
+from include.errors import BadDeliveryError, DiskFullError
 from include.ingestion.delivery import land
 from include.settings import ROOT
 
@@ -133,6 +134,77 @@ def test_a_missing_reference_is_named(pipeline, deliver, tmp_path):
 
     with pytest.raises(BadDeliveryError, match=r"weather\.csv: the reference table 'weather'"):
         job.clean(pipeline, land(pipeline, [MONDAY], "run"), "run")
+
+
+def test_labels_are_joined_where_they_are_there_and_held_against_the_events(pipeline, deliver, delivery_of, tmp_path):
+    source = pipeline.source.labels.model_copy(update={"delay_days": 1})
+    late = pipeline.model_copy(update={"source": pipeline.source.model_copy(update={"labels": source})})
+    deliver(late, MONDAY, event("a") + event("b") + event("c", distance="-7"), "a,20\nnobody,9\nc,5\na,30\n,1\n")
+    deliver(late, TUESDAY, event("d", TUESDAY))
+    delivery_of(late, TUESDAY)["labels"].unlink()
+
+    staged = json.loads(Path(job.clean(late, land(late, [MONDAY, TUESDAY], "run"), "run")).read_text())
+
+    assert {day: (each["rows"], each["labelled"]) for day, each in staged["days"].items()} == {
+        MONDAY: (2, 1),
+        TUESDAY: (1, 0),
+    }
+    assert staged["days"][MONDAY]["rules"] == {
+        "distance_is_positive": 1, "duplicate": 1, "missing:ride": 1, "unknown_key": 1
+    }  # fmt: skip
+    quarantine = ds.dataset(tmp_path / "lake/rides/quarantine/run=run", partitioning="hive").to_table().to_pylist()
+    [unknown] = [row for row in quarantine if row["rules"] == ["unknown_key"]]
+    assert (unknown["source_kind"], unknown["source_row"]) == ("labels", 3)
+    assert json.loads(unknown["row"]) == {"ride": "nobody", "delay": "9"}
+
+
+def test_a_run_without_any_labels_has_null_outcomes_of_their_type(pipeline, deliver, delivery_of):
+    source = pipeline.source.labels.model_copy(update={"delay_days": 1})
+    late = pipeline.model_copy(update={"source": pipeline.source.model_copy(update={"labels": source})})
+    deliver(late, MONDAY, event("a"))
+    delivery_of(late, MONDAY)["labels"].unlink()
+
+    staged = json.loads(Path(job.clean(late, land(late, [MONDAY], "run"), "run")).read_text())
+
+    rows = pq.ParquetFile(staged["days"][MONDAY]["files"][0]).read()
+    assert (rows["delay"].type, rows["delay"].null_count, rows["late"].type) == (pa.float64(), 1, pa.bool_())
+
+
+def test_an_optional_column_that_was_not_delivered_is_null_and_an_empty_or_constant_one_is_kept(
+    pipeline, deliver, delivery_of, tmp_path
+):
+    (tmp_path / "rides.yaml").write_text(YAML.replace("  rules:", "  optional: [distance]\n  rules:"))
+    optional = load_pipeline("rides")
+    deliver(optional, MONDAY, event("a", distance="") + event("b", distance=""), "a,20\nb,20\n")
+    deliver(optional, TUESDAY, "")
+    delivery_of(optional, TUESDAY)["events"].write_text(f"town,day,ride,hour\nReno,{TUESDAY},c,{TUESDAY}T10:00:00Z\n")
+
+    staged = json.loads(Path(job.clean(optional, land(optional, [MONDAY, TUESDAY], "run"), "run")).read_text())
+
+    columns = [pq.ParquetFile(staged["days"][day]["files"][0]).read()["distance"] for day in (MONDAY, TUESDAY)]
+    assert [(column.type, column.to_pylist()) for column in columns] == [
+        (pa.float64(), [None, None]),
+        (pa.float64(), [None]),
+    ]
+
+
+def test_a_day_of_the_wrong_type_all_through_is_refused_by_name(pipeline, deliver):
+    deliver(pipeline, MONDAY, event("a", distance="far") + event("b", distance="near"))
+    staged_uri = job.clean(pipeline, land(pipeline, [MONDAY], "run"), "run")
+
+    verdict = validation.validate(pipeline, staged_uri, "run")
+
+    assert verdict["refused"] == {MONDAY: "no clean rows at all, 2 quarantined: {'type:distance': 2}"}
+
+
+def test_a_full_disk_is_named_and_a_retry_cleans(spark, pipeline, deliver, no_room):
+    deliver(pipeline, MONDAY, event("a"), "a,20\n")
+    landed = land(pipeline, [MONDAY], "run")
+
+    with no_room(pid=spark.sparkContext._gateway.proc.pid), pytest.raises(DiskFullError, match=r"staged/run-.*no room"):
+        job.clean(pipeline, landed, "run")
+
+    assert json.loads(Path(job.clean(pipeline, landed, "run")).read_text())["days"][MONDAY]["rows"] == 1
 
 
 def test_features_for_the_endpoint_are_those_of_the_clean_table(pipeline, deliver, delivery_of):

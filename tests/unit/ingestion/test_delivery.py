@@ -6,7 +6,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from include.config import load_pipeline
-from include.errors import BadDeliveryError, DeliveryMissingError
+from include.errors import BadDeliveryError, DeliveryMissingError, DiskFullError
 from include.ingestion.delivery import is_delivered, land
 from include.partition import days_between
 from include.pipeline import Pipeline
@@ -100,3 +100,16 @@ def test_a_file_that_came_twice_under_two_names_counts_once(pipeline, tmp_path):
 
     assert len(index["days"][DAY]["events"]) == 1
     assert index["days"][DAY]["labels"] == []
+
+
+def test_a_full_disk_leaves_nothing_half_written_and_a_retry_lands(pipeline, deliver, no_room, tmp_path):
+    deliver(pipeline, DAY, labels="flight_id,arr_delay\n" + "".join(f"x{number},1\n" for number in range(99)))
+
+    with (
+        no_room(),
+        pytest.raises(DiskFullError, match=r"raw/.*no room to write it \(.* GB free.*make room, then clear"),
+    ):
+        land(pipeline, [DAY], "run")
+
+    assert not [path for path in (tmp_path / "lake").rglob("*") if path.is_file()]
+    land(pipeline, [DAY], "run")
