@@ -71,7 +71,8 @@ def run(spec: CleaningSpec) -> str:
         _write(clean_rows.sortWithinPartitions("_p", pipeline.key), Path(spec.folder) / "data", "_p")
         bad = []
         if checked_labels is not None:
-            checked_labels = rules.mark_unknown(checked_labels, events, pipeline)
+            if any(_may_be_unknown(day, pipeline) for day in days.values()):
+                checked_labels = rules.mark_unknown(checked_labels, events, pipeline)
             bad.append(rules.quarantined_rows(checked_labels, "labels"))
         if broken.get["rows"]:  # most nights have none, and looking for them costs as much as the cleaning
             bad.append(rules.quarantined_rows(checked, "events"))
@@ -148,6 +149,18 @@ def _landed(spark: SparkSession, paths: list[str], columns: Iterable[str]) -> Da
     texts = [T.StructField(name, T.StringType()) for name in (SOURCE_DAY, SOURCE_FILE, MALFORMED, *columns)]
     schema = T.StructType([*texts, T.StructField(SOURCE_ROW, T.LongType())])
     return spark.read.schema(schema).parquet(*paths).repartition(SOURCE_DAY)
+
+
+def _may_be_unknown(day: Landed, pipeline: Pipeline) -> bool:
+    """Return whether a label names no event of its day, as text: mostly none does, and asking Spark costs more."""
+    keys = {"events": pipeline.key, "labels": pipeline.label_key}
+    events, labels = ([pq.read_table(path, columns=[key])[key] for path in day[kind]] for kind, key in keys.items())
+    known = (
+        pa.concat_arrays([chunk for column in events for chunk in column.chunks])
+        if events
+        else pa.array([], pa.string())
+    )
+    return any(not pc.all(pc.is_in(column.drop_null(), value_set=known)).as_py() for column in labels if len(column))
 
 
 def _write(rows: DataFrame, folder: Path, day: str) -> None:

@@ -10,11 +10,13 @@ import pyarrow.dataset as ds
 import pyarrow.parquet as pq
 import pytest
 
-from include import validation
+from include import lake, publication, validation
 from include.cleaning import job, session
 from include.config import load_pipeline
 from include.errors import BadDeliveryError, DiskFullError
 from include.ingestion.delivery import land
+from include.ingestion.late_labels import late_labels
+from include.ledger import nights, open_ledger
 from include.settings import ROOT
 
 MONDAY, TUESDAY = "2013-07-08", "2013-07-09"
@@ -156,6 +158,48 @@ def test_labels_are_joined_where_they_are_there_and_held_against_the_events(pipe
     [unknown] = [row for row in quarantine if row["rules"] == ["unknown_key"]]
     assert (unknown["source_kind"], unknown["source_row"]) == ("labels", 3)
     assert json.loads(unknown["row"]) == {"ride": "nobody", "delay": "9"}
+
+
+def test_late_labels_are_joined_by_the_next_night_and_a_correction_by_hand(pipeline, deliver, delivery_of, tmp_path):
+    (tmp_path / "rides.yaml").write_text(YAML.replace('labels/{date}.csv"', 'labels/{date}.csv", delay_days: 1'))
+    late = load_pipeline("rides")
+    labels = {day: delivery_of(late, day)["labels"] for day in (MONDAY, TUESDAY)}
+
+    def night(day: str, run_key: str, *, by_hand: bool = False) -> dict[str, tuple[int, int]]:
+        landed = land(late, [day], run_key, late={} if by_hand else late_labels(late, day))
+        staged_uri = job.clean(late, landed, run_key)
+        days = list(json.loads(Path(staged_uri).read_text())["days"])
+        publication.publish(late, staged_uri, {"passed": days, "refused": {}, "reports": {}}, run_key)
+        with open_ledger() as session:
+            return {row.day: (row.rows, row.labelled) for row in nights.partitions_of(session, "rides")}
+
+    def known() -> list:
+        return lake.read_clean("rides", MONDAY, TUESDAY, ["ride", "distance", "late"]).to_pylist()
+
+    deliver(late, MONDAY, event("a") + event("b"), "a,20\n")
+    arriving = labels[MONDAY].rename(tmp_path / "arriving.csv")
+    assert night(MONDAY, "one") == {MONDAY: (2, 0)}
+    assert [row["late"] for row in known()] == [None, None]
+
+    deliver(late, TUESDAY, event("c", TUESDAY))
+    labels[TUESDAY].unlink()
+    arriving.rename(labels[MONDAY])
+    delivery_of(late, MONDAY)["events"].unlink()
+    assert night(TUESDAY, "two") == {MONDAY: (2, 1), TUESDAY: (1, 0)}
+    after = known()
+    assert [row["late"] for row in after] == [True, None, None]
+
+    deliver(late, MONDAY, event("a") + event("b"), "a,20\n")
+    night(MONDAY, "same bytes", by_hand=True)
+    assert known() == after
+
+    deliver(late, MONDAY, event("a", distance="900") + event("b"), "a,20\nb,3\n")
+    assert night(MONDAY, "corrected", by_hand=True)[MONDAY] == (2, 2)
+    assert [(row["ride"], row["distance"], row["late"]) for row in known()] == [
+        ("a", 900.0, True),
+        ("b", 700.0, False),
+        ("c", 700.0, None),
+    ]
 
 
 def test_a_run_without_any_labels_has_null_outcomes_of_their_type(pipeline, deliver, delivery_of):
