@@ -5,10 +5,9 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, model_validator
 
+from include.learning.metrics import GATE_DEFAULT, GOVERNOR_DEFAULT, METRICS, MetricName, TaskName, metrics_of
 from include.sources import Source
 from include.strict import Strict
-
-from include.learning.metrics import GATE_DEFAULT, GOVERNOR_DEFAULT, METRICS, MetricName, TaskName, metrics_of
 
 ColumnType = Literal["string", "bigint", "double", "boolean", "date", "timestamp"]
 Share = Annotated[float, Field(ge=0, le=1)]

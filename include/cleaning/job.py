@@ -153,14 +153,12 @@ def _landed(spark: SparkSession, paths: list[str], columns: Iterable[str]) -> Da
 
 def _may_be_unknown(day: Landed, pipeline: Pipeline) -> bool:
     """Return whether a label names no event of its day, as text: mostly none does, and asking Spark costs more."""
-    keys = {"events": pipeline.key, "labels": pipeline.label_key}
-    events, labels = ([pq.read_table(path, columns=[key])[key] for path in day[kind]] for kind, key in keys.items())
-    known = (
-        pa.concat_arrays([chunk for column in events for chunk in column.chunks])
-        if events
-        else pa.array([], pa.string())
+    events, labels = (
+        [chunk for path in day[kind] for chunk in pq.read_table(path, columns=[key])[key].chunks]
+        for kind, key in (("events", pipeline.key), ("labels", pipeline.label_key))
     )
-    return any(not pc.all(pc.is_in(column.drop_null(), value_set=known)).as_py() for column in labels if len(column))
+    known = pa.chunked_array(events, pa.string())
+    return not pc.all(pc.is_in(pa.chunked_array(labels, pa.string()).drop_null(), value_set=known)).as_py()
 
 
 def _write(rows: DataFrame, folder: Path, day: str) -> None:
