@@ -10,7 +10,7 @@ from bench.night import PIPELINE, deliveries_of_their_own, ingest
 from include import lake
 from include.cleaning import job
 from include.config import load_pipeline
-from include.ingestion import files
+from include.ingestion.delivery import land
 from include.stack import Stack
 
 FIRST = date(2013, 1, 1)
@@ -23,7 +23,7 @@ def measure(stack: Stack) -> dict[str, Any]:  # noqa: ARG001 - the services only
     days = [(FIRST + timedelta(days=number)).isoformat() for number in range(300 + 2 * NIGHTS)]
     found: dict[str, Any] = {}
     with deliveries_of_their_own("history"):
-        staged = Path(job.clean(pipeline, files.land(pipeline, days, "history"), "history"))
+        staged = Path(job.clean(pipeline, land(pipeline, days, "history"), "history"))
         committed = 0
         for history in (30, 300):
             for day in days[committed:history]:

@@ -10,7 +10,7 @@ from include import publication, validation
 from include.cleaning import job
 from include.config import load_pipeline
 from include.demo.flights import Deliveries
-from include.ingestion import files
+from include.ingestion.delivery import land
 from include.monitoring import deciding, measuring, windows
 from include.settings import load_settings
 
@@ -29,7 +29,7 @@ def ingest(days: list[str], run_key: str) -> tuple[str, dict[str, float]]:
         seconds[stage] = time.perf_counter() - began
 
     with timed("land"):
-        landed = files.land(pipeline, days, run_key)
+        landed = land(pipeline, days, run_key)
     with timed("clean"):
         staged = job.clean(pipeline, landed, run_key)
     with timed("validate"):

@@ -3,11 +3,13 @@
 
 Takes a day's delivery in, cleans it with Spark, checks it with Great Expectations and publishes it: one partition a
 night by itself, or any range by hand. Bad rows go to quarantine with the rule they broke and where they stood in the
-delivery; a partition that fails its expectations is refused, and the table stays as it was.
+delivery; a partition that fails its expectations is refused, and the table stays as it was. Where labels come later
+than their events (`source.labels.delay_days`), a night also takes in again the past days whose labels have arrived.
 
 **On failure**
 
-- `land`: the delivery is missing or unreadable; the message names the file. Deliver it, then clear the task.
+- `land`: the delivery is missing or unreadable; the message names the file, table or URL. Deliver it, then clear
+  the task.
 - `refuse`: the message names the partitions and expectations; the report is linked from `validate`. Deliver the day
   again and start this DAG by hand for that day.
 - Anything else: safe to clear, nothing is published twice.

@@ -1,5 +1,6 @@
 """This file opens the pipelines' Iceberg tables in the SQL catalog, and makes or widens them."""
 
+import logging
 from contextlib import suppress
 
 import pyarrow as pa
@@ -12,11 +13,15 @@ from pyiceberg.exceptions import (
     NoSuchNamespaceError,
     NoSuchTableError,
     TableAlreadyExistsError,
+    ValidationError,
 )
 from pyiceberg.table import Table
 
+from include.errors import SchemaChangeError
 from include.pipeline import Pipeline
 from include.settings import load_settings
+
+log = logging.getLogger(__name__)
 
 NAMESPACE = "evergreen"
 PROPERTIES = {
@@ -55,15 +60,37 @@ def open_table(pipeline_name: str) -> Table | None:
 
 
 def table_for(pipeline: Pipeline, staged_file: str) -> Table:
-    """Return the table, made or widened to hold the columns of a staged file."""
+    """Return the table, made or widened to hold the columns of a staged file; other columns of it are null there.
+
+    :raises SchemaChangeError: if a column has a type now that the table's type cannot become.
+    """
     # Spark marks filled columns as required; a table column that could never be null again would bind later YAMLs.
     schema = pa.schema([field.with_nullable(True) for field in pq.read_schema(staged_file).remove_metadata()])
     table = open_table(pipeline.name) or _create(pipeline, schema)
-    if set(schema.names) - {field.name for field in table.schema().fields}:
-        with table.update_schema() as update:
+    known = {field.name: str(field.field_type) for field in table.schema().fields}
+    try:
+        with table.update_schema() as update:  # where nothing is new, nothing is committed
             update.union_by_name(schema)
-        table = table.refresh()
+    except ValidationError as error:
+        raise SchemaChangeError(
+            f"{pipeline.name}: {error} in the published table, whose old days would have to be written again. Keep the "
+            "old type in 'cleaning.columns', and derive a column of another name with the new type, like "
+            "`distance_exact: cast(distance as double)`."
+        ) from error
+    table = table.refresh()
+    _tell(pipeline.name, known, {field.name: str(field.field_type) for field in table.schema().fields}, schema.names)
     return table
+
+
+def _tell(name: str, before: dict[str, str], after: dict[str, str], staged: list[str]) -> None:
+    """Say in the log how the table and what is published into it differ."""
+    if added := sorted(set(after) - set(before)):
+        log.warning("%s: the table has new columns %s; they are null in the days published before", name, added)
+    for column in before:
+        if before[column] != after[column]:
+            log.warning("%s: column '%s' was widened from %s to %s", name, column, before[column], after[column])
+    if gone := sorted(set(before) - set(staged)):
+        log.warning("%s: the YAML has no %s any more; the table keeps them, null in these days", name, gone)
 
 
 def _create(pipeline: Pipeline, schema: pa.Schema) -> Table:

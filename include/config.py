@@ -1,15 +1,19 @@
 """This file reads `config/pipelines/*.yaml` into pipelines, and says what is wrong with one that cannot be read."""
 
+import re
 from functools import cache
 from pathlib import Path
 from typing import Any
 
 import yaml
 from pydantic import ValidationError
+from pydantic_core import ErrorDetails
 
 from include.errors import ConfigError
 from include.pipeline import Pipeline
 from include.settings import load_settings
+from include.sources import TELLING_KEYS
+from include.spelling import did_you_mean
 
 
 def load_pipelines(folder: Path | None = None) -> list[Pipeline]:
@@ -31,7 +35,8 @@ def load_pipeline(name: str, folder: Path | None = None) -> Pipeline:
     path = folder / f"{name}.yaml"
     if not path.exists():
         known = ", ".join(sorted(other.stem for other in folder.glob("*.yaml"))) or "none"
-        raise ConfigError(f"No pipeline '{name}' in {folder}. Pipelines there: {known}.")
+        guess = did_you_mean(name, known.split(", "))
+        raise ConfigError(f"No pipeline '{name}' in {folder}. Pipelines there: {known}.{guess}")
     return _read(path)
 
 
@@ -76,7 +81,39 @@ def _parse(path: Path, _modified: int) -> Pipeline:
 def _explain(path: Path, error: ValidationError) -> str:
     lines = []
     for problem in error.errors():
-        key = ".".join(str(part) for part in problem["loc"]) or "(whole file)"
+        # A source is one of several types; which of them was read is a part of the place, but no key of the YAML.
+        place = [str(part) for part in problem["loc"] if part not in TELLING_KEYS.values()]
+        key = ".".join(place) or "(whole file)"
         found = "" if problem["type"] in {"missing", "value_error"} else f" (got {problem['input']!r})"
-        lines.append(f"{path.name}: '{key}': {problem['msg'].removeprefix('Value error, ')}{found}.")
+        said = problem["msg"].removeprefix("Value error, ")
+        lines.append(f"{path.name}: '{key}': {said}{found}.{_guess(problem, place)}")
     return "\n".join(lines)
+
+
+def _guess(problem: ErrorDetails, place: list[str]) -> str:
+    """Return which key or value was meant by one that is not known."""
+    match problem["type"]:
+        case "extra_forbidden":
+            return did_you_mean(place[-1], _keys_beside(place))
+        case "literal_error":
+            return did_you_mean(problem["input"], re.findall(r"'([^']*)'", problem["ctx"]["expected"]))
+        case "source" if isinstance(problem["input"], dict):
+            return next(filter(None, (did_you_mean(key, TELLING_KEYS) for key in problem["input"])), "")
+    return ""
+
+
+def _keys_beside(place: list[str]) -> set[str]:
+    """Return the keys allowed where this one stands, by the schema."""
+    schema = pipeline_schema()
+    nodes = [schema]
+    for part in [*place[:-1], None]:
+        unfolded, nodes = nodes, []
+        while unfolded:
+            node = unfolded.pop()
+            unfolded += [schema["$defs"][node["$ref"].rpartition("/")[2]]] if "$ref" in node else []
+            unfolded += [*node.get("anyOf", []), *node.get("oneOf", [])]
+            nodes.append(node)
+        if part is not None:
+            inner = [node.get("properties", {}).get(part) or node.get("items") for node in nodes]
+            nodes = [node for node in inner if node]
+    return {key for node in nodes for key in node.get("properties", {})}

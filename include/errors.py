@@ -16,6 +16,18 @@ class BadDeliveryError(ValueError):
     """A delivery cannot be read as the pipeline's YAML describes it."""
 
 
+class SourceUnavailableError(RuntimeError):
+    """The place a delivery comes from does not answer, or not now."""
+
+
+class DiskFullError(RuntimeError):
+    """There is no room to write a file."""
+
+
+class SchemaChangeError(ValueError):
+    """A column changed in a way that the published table cannot follow."""
+
+
 class PublishError(RuntimeError):
     """What stands in the table after a publish is not what was staged."""
 

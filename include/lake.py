@@ -18,6 +18,7 @@ from pyiceberg.exceptions import CommitFailedException, ValidationException
 from pyiceberg.table import Table
 from pyiceberg.table.snapshots import Snapshot
 
+from include.atomic import writing
 from include.catalog import open_table, table_for
 from include.config import load_pipeline
 from include.errors import NotEnoughDataError, PublishError
@@ -64,6 +65,15 @@ def publish(pipeline: Pipeline, staged_uri: str, days: list[str]) -> tuple[str, 
     _check_rows(table, pipeline.date, expected, snapshot.snapshot_id)
     log.info("Published %s rows of %s days as snapshot %s", rows, len(days), snapshot.snapshot_id)
     return str(snapshot.snapshot_id), rows
+
+
+def days_from(pipeline_name: str, folder: str, days: Iterable[str]) -> set[str]:
+    """Return those of the days whose rows in the table, as it stands now, come from a staged folder."""
+    pipeline, table = load_pipeline(pipeline_name), open_table(pipeline_name)
+    if table is None or not (wanted := list(days)):
+        return set()
+    files = table.scan(row_filter=_any_of(pipeline.date, wanted)).plan_files()
+    return {_day_of(task.file.partition[0]) for task in files if local_path(task.file.file_path).is_relative_to(folder)}
 
 
 def read_clean(
@@ -137,7 +147,7 @@ def expire(pipeline_name: str, older_than_days: int) -> dict[str, int]:
 
 
 def _replace_days(table: Table, column: str, days: Iterable[str], files: list[str], folder: str) -> None:
-    with warnings.catch_warnings(), table.transaction() as transaction:
+    with writing(local_path(table.location())), warnings.catch_warnings(), table.transaction() as transaction:
         warnings.filterwarnings("ignore", message="Delete operation did not match any records")
         transaction.delete(_any_of(column, days))
         transaction.add_files(files, snapshot_properties={STAGED: folder}, check_duplicate_files=False)

@@ -3,21 +3,17 @@
 from datetime import UTC, date, datetime, time, timedelta
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import Field, model_validator
 
 from include.learning.metrics import GATE_DEFAULT, GOVERNOR_DEFAULT, METRICS, MetricName, TaskName, metrics_of
+from include.sources import Source
+from include.strict import Strict
 
 ColumnType = Literal["string", "bigint", "double", "boolean", "date", "timestamp"]
 Share = Annotated[float, Field(ge=0, le=1)]
 Days = Annotated[int, Field(ge=1)]
 Price = Annotated[float, Field(ge=0)]
 ClassCosts = dict[str, dict[str, Price]]
-
-
-class Strict(BaseModel):
-    """Refuse unknown keys and later changes."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
 
 
 class Schedule(Strict):
@@ -39,26 +35,6 @@ class Schedule(Strict):
         return datetime.combine(self.end + timedelta(days=1), time.max, UTC) if self.end else None
 
 
-class Files(Strict):
-    """Deliveries that are files, one per partition."""
-
-    path: str = Field(description="Where a delivery lies; `{date}` becomes YYYY-MM-DD; relative to the data folder.")
-
-    @model_validator(mode="after")
-    def _has_date(self) -> "Files":
-        if "{date}" not in self.path:
-            raise ValueError(f"'{self.path}' has no '{{date}}' in it, so every day would read the same file")
-        return self
-
-
-class Source(Strict):
-    """Where a pipeline's data come from."""
-
-    events: Files = Field(description="What is known when a prediction is asked for.")
-    labels: Files = Field(description="What really happened, matched to the events by the key.")
-    references: dict[str, str] = Field(default_factory=dict, description="Slow tables, by name: path of a CSV.")
-
-
 class Join(Strict):
     """Columns looked up in a reference table; a row without a match keeps nulls."""
 
@@ -78,7 +54,12 @@ class Cleaning(Strict):
     """Rules that turn deliveries into the clean table, applied in the order of these keys."""
 
     columns: dict[str, ColumnType] = Field(description="Columns of the events delivery and their types.")
-    labels: dict[str, ColumnType] = Field(description="Columns of the labels delivery and their types.")
+    labels: dict[str, ColumnType] = Field(
+        default_factory=dict, description="Columns of the labels delivery and their types."
+    )
+    optional: list[str] = Field(
+        default_factory=list, description="Columns a delivery may lack, like one that came up lately: null there."
+    )
     deduplicate: Deduplicate
     joins: list[Join] = Field(default_factory=list)
     derive: dict[str, str] = Field(default_factory=dict, description="New column: Spark SQL expression, in order.")
@@ -259,8 +240,6 @@ class Pipeline(Strict):
                 raise ValueError(
                     f"'{role}' names '{column}', which 'cleaning.columns' does not have: {sorted(columns)}"
                 )
-        if self.key not in self.cleaning.labels:
-            raise ValueError(f"'cleaning.labels' lacks the key '{self.key}': labels could not be matched")
         missing = {join.reference for join in self.cleaning.joins} - set(self.source.references)
         if missing:
             raise ValueError(f"'cleaning.joins' uses {sorted(missing)}, not in 'source.references'")
@@ -274,9 +253,40 @@ class Pipeline(Strict):
                 )
         return self
 
+    @model_validator(mode="after")
+    def _labels_can_be_matched(self) -> "Pipeline":
+        source, cleaning = self.source.labels, self.cleaning
+        if (source is None) == bool(cleaning.labels):
+            raise ValueError(
+                "'source.labels' and 'cleaning.labels' go together: one of them is there without the other"
+            )
+        kind, expected = cleaning.labels.get(self.label_key), cleaning.columns[self.key]
+        if source is not None and kind is None:
+            raise ValueError(f"'cleaning.labels' lacks the key '{self.label_key}': labels could not be matched")
+        if source is not None and kind != expected:
+            raise ValueError(f"'cleaning.labels.{self.label_key}' is {kind}, but the key '{self.key}' is {expected}")
+        if unknown := set(cleaning.optional) - {*cleaning.columns, *cleaning.labels}:
+            raise ValueError(
+                f"'cleaning.optional' names {sorted(unknown)}, not in 'cleaning.columns' or 'cleaning.labels'"
+            )
+        if needed := {self.key, self.date, self.label_key} & set(cleaning.optional):
+            raise ValueError(f"'cleaning.optional' names {sorted(needed)}, without which no row can be placed")
+        return self
+
+    @property
+    def label_key(self) -> str:
+        """Return the column of the labels that names their event."""
+        return (self.source.labels and self.source.labels.key) or self.key
+
+    @property
+    def outcomes(self) -> dict[str, ColumnType]:
+        """Return the columns that labels bring, with their types."""
+        known = {*self.cleaning.columns, self.label_key}
+        return {name: kind for name, kind in self.cleaning.labels.items() if name not in known}
+
     @property
     def clean_columns(self) -> set[str]:
         """Return the names of the clean table's columns."""
         cleaning = self.cleaning
         taken = {column for join in cleaning.joins for column in join.take}
-        return {*cleaning.columns, *cleaning.labels, *taken, *cleaning.derive} - set(cleaning.drop)
+        return {*cleaning.columns, *self.outcomes, *taken, *cleaning.derive} - set(cleaning.drop)

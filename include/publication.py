@@ -28,7 +28,12 @@ def publish(pipeline: Pipeline, staged_uri: str, verdict: Mapping[str, Any], run
     snapshot_id, rows = lake.publish(pipeline, staged_uri, passed) if passed else ("", 0)
     with open_ledger() as session:
         published = set(nights.published_days(session, pipeline.name))
+        # Another run may have published the same days a moment later: they are its own to write down.
+        standing = lake.days_from(pipeline.name, staged["folder"], passed)
         for day, facts in staged["days"].items():
+            if day in passed and day not in standing:
+                log.warning("%s was published by another run meanwhile: its delivery stands", day)
+                continue
             if day in verdict["refused"] and day in published:
                 log.warning("%s stays as published before: its new delivery was refused", day)
                 continue
@@ -38,8 +43,9 @@ def publish(pipeline: Pipeline, staged_uri: str, verdict: Mapping[str, Any], run
                 day,
                 status="published" if day in passed else "refused",
                 rows=facts["rows"],
+                labelled=facts["labelled"],
                 quarantined=facts["quarantined"],
-                repaired=quarantine.num_repaired(pipeline.name, day, run_key),
+                repaired=quarantine.num_repaired(pipeline, day, run_key),
                 run_key=run_key,
                 report=verdict["reports"].get(day, ""),
                 note=verdict["refused"].get(day, ""),

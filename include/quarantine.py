@@ -15,7 +15,8 @@ from rich.table import Table
 
 from include.atomic import write_text
 from include.errors import BadDeliveryError
-from include.ingestion.files import MALFORMED, SOURCE_DAY, SOURCE_FILE, SOURCE_ROW
+from include.ingestion.delivery import landed_days
+from include.ingestion.reading import MALFORMED, SOURCE_DAY, SOURCE_FILE, SOURCE_ROW
 from include.ingestion.repairs import KIND, POSITION, keep_repair, read_repair, repaired_positions
 from include.ledger import nights, open_ledger
 from include.pipeline import Pipeline
@@ -59,16 +60,16 @@ def rows_of_run(pipeline_name: str, day: str, run_key: str) -> Iterable[Quaranti
             yield Quarantined(day, row[KIND], row[SOURCE_FILE], row[SOURCE_ROW], tuple(row[RULES]), values)
 
 
-def num_repaired(pipeline_name: str, day: str, run_key: str) -> int:
+def num_repaired(pipeline: Pipeline, day: str, run_key: str) -> int:
     """Return how many rows of a day a run has taken in repaired: those delivered again and not put aside again.
 
     Repairs of a file that was since delivered anew as a whole do not count: they were not taken in.
     """
-    repaired = repaired_positions(pipeline_name, day)
+    repaired = repaired_positions(pipeline.name, day)
     if not repaired:
         return 0
-    landed = _landed_files(pipeline_name, day, run_key)
-    bad = {each.position for each in rows_of_run(pipeline_name, day, run_key)}
+    landed = _landed_files(pipeline, day, run_key)
+    bad = {each.position for each in rows_of_run(pipeline.name, day, run_key)}
     return len({each for each in repaired if each[1] in landed} - bad)
 
 
@@ -142,10 +143,8 @@ def _check_known(pipeline: Pipeline, day: str, path: Path, rows: Sequence[dict[s
             )
 
 
-def _landed_files(pipeline_name: str, day: str, run_key: str) -> set[str]:
-    index = load_settings().lake / pipeline_name / "runs" / run_key / "landed.json"
-    if not index.exists():
-        return set()
-    listed = json.loads(index.read_text())["days"].get(day, {})
-    columns = (pq.ParquetFile(path).read(columns=[SOURCE_FILE])[SOURCE_FILE] for path in listed.values())
+def _landed_files(pipeline: Pipeline, day: str, run_key: str) -> set[str]:
+    listed = landed_days(pipeline, run_key).get(day, {})
+    paths = [path for kind in listed.values() for path in kind]
+    columns = (pq.ParquetFile(path).read(columns=[SOURCE_FILE])[SOURCE_FILE] for path in paths)
     return {name for column in columns for name in column.unique().to_pylist()}

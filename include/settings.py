@@ -1,9 +1,12 @@
 """This file says where this installation keeps its data and finds its services: all from the environment."""
 
 import os
+from collections.abc import Iterable
 from pathlib import Path
 
 from pydantic import BaseModel, ConfigDict
+
+from include.errors import ConfigError
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -57,3 +60,17 @@ def load_settings() -> Settings:
         ),
         spark_remote=env.get("SPARK_REMOTE"),
     )
+
+
+def load_connections(names: Iterable[str]) -> dict[str, str]:
+    """Read the URLs of connections as Airflow reads them, from AIRFLOW_CONN_<ID>: for stages that run without Airflow.
+
+    :raises ConfigError: naming the variable that is not set.
+    """
+    env, found = os.environ, {}
+    for name in names:
+        variable = f"AIRFLOW_CONN_{name.upper()}"
+        if variable not in env:
+            raise ConfigError(f"The connection '{name}' is not known here: set {variable} to its URL.")
+        found[name] = env[variable]
+    return found

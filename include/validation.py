@@ -39,7 +39,7 @@ def validate(pipeline: Pipeline, staged_uri: str, run_key: str) -> dict[str, Any
     outcome: dict[str, Any] = {"passed": [], "refused": {}, "reports": {}}
     for day, staged in json.loads(Path(staged_uri).read_text())["days"].items():
         if not staged["files"]:
-            outcome["refused"][day] = f"no clean rows at all ({staged['quarantined']} quarantined)"
+            outcome["refused"][day] = f"no clean rows at all, {staged['quarantined']} quarantined: {staged['rules']}"
             continue
         rows = pd.concat([pq.ParquetFile(path).read().to_pandas() for path in staged["files"]], ignore_index=True)
         result = batches.get_batch({"dataframe": rows}).validate(suite)

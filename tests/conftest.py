@@ -3,12 +3,13 @@
 import json
 import logging
 import os
+import resource
 import shutil
 import socket
 import sys
 import tempfile
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -102,6 +103,35 @@ def settings(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Settings:
 def rides(settings: Settings) -> Pipeline:
     """The pipeline of the temporary installation."""
     return load_pipeline("rides")
+
+
+@pytest.fixture
+def delivery_of() -> Callable[[Pipeline, str], dict[str, Path]]:
+    """Return a function that says where a day's events and labels are delivered, where sources are files."""
+
+    def where(pipeline: Pipeline, day: str) -> dict[str, Path]:
+        kinds = {"events": pipeline.source.events, "labels": pipeline.source.labels}
+        return {
+            kind: load_settings().data / source.path.replace("{date}", day) for kind, source in kinds.items() if source
+        }
+
+    return where
+
+
+@pytest.fixture
+def no_room() -> Callable[..., AbstractContextManager[None]]:
+    """Return a context in which this process, or another, finds the disk full: no file may grow any more."""
+
+    @contextmanager
+    def full(pid: int = 0, room: int = 64) -> Iterator[None]:
+        before = resource.prlimit(pid, resource.RLIMIT_FSIZE)
+        resource.prlimit(pid, resource.RLIMIT_FSIZE, (room, before[1]))
+        try:
+            yield
+        finally:
+            resource.prlimit(pid, resource.RLIMIT_FSIZE, before)
+
+    return full
 
 
 @pytest.fixture

@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as F  # noqa: N812
 
-from include.ingestion.files import MALFORMED, SOURCE_DAY, SOURCE_FILE, SOURCE_ROW
+from include.ingestion.reading import MALFORMED, SOURCE_DAY, SOURCE_FILE, SOURCE_ROW
 from include.pipeline import Deduplicate, Join, Pipeline
 
 DELIVERED, BROKEN = "_delivered", "_broken"
@@ -79,14 +79,27 @@ def join_reference(rows: DataFrame, reference: DataFrame, join: Join) -> DataFra
     return joined.drop(*keys).withColumnsRenamed({f"_take_{name}": name for name in join.take})
 
 
-def join_labels(rows: DataFrame, labels: DataFrame, key: str, columns: list[str]) -> DataFrame:
+def mark_unknown(labels: DataFrame, events: DataFrame, pipeline: Pipeline) -> DataFrame:
+    """Break `unknown_key` in good labels whose event was not delivered that day; a broken event is not unknown.
+
+    :param events: the delivered rows, all text.
+    """
+    key = F.expr(f"try_cast({_quoted(pipeline.key)} as {pipeline.cleaning.columns[pipeline.key]})")
+    known = events.select(F.col(SOURCE_DAY).alias("_event_day"), key.alias("_event_key"))
+    match = [F.col(SOURCE_DAY) == F.col("_event_day"), F.col(_quoted(pipeline.label_key)) == F.col("_event_key")]
+    marked = labels.join(known.dropDuplicates(), match, "left")
+    unknown = F.col("_event_day").isNull() & F.col(BROKEN).isNull()
+    return mark_broken(marked, {"unknown_key": unknown}).drop("_event_day", "_event_key")
+
+
+def join_labels(rows: DataFrame, labels: DataFrame, pipeline: Pipeline) -> DataFrame:
     """Put the day's good labels beside its events; an event without a label keeps nulls."""
     good = labels.where(F.col(BROKEN).isNull()).select(
         F.col(SOURCE_DAY).alias("_label_day"),
-        F.col(_quoted(key)).alias("_label_key"),
-        *(F.col(_quoted(name)) for name in columns),
+        F.col(_quoted(pipeline.label_key)).alias("_label_key"),
+        *(F.col(_quoted(name)) for name in pipeline.outcomes),
     )
-    match = [F.col(SOURCE_DAY) == F.col("_label_day"), F.col(_quoted(key)) == F.col("_label_key")]
+    match = [F.col(SOURCE_DAY) == F.col("_label_day"), F.col(_quoted(pipeline.key)) == F.col("_label_key")]
     return rows.join(good, match, "left").drop("_label_day", "_label_key")
 
 
@@ -127,7 +140,7 @@ def columns_of(pipeline: Pipeline) -> list[str]:
     """Return the clean table's columns in their order: events, labels, looked up, derived, without the dropped ones."""
     cleaning = pipeline.cleaning
     taken = [name for join in cleaning.joins for name in join.take]
-    ordered = dict.fromkeys([*cleaning.columns, *cleaning.labels, *taken, *cleaning.derive])
+    ordered = dict.fromkeys([*cleaning.columns, *pipeline.outcomes, *taken, *cleaning.derive])
     return [name for name in ordered if name not in cleaning.drop]
 
 

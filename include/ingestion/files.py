@@ -1,156 +1,69 @@
-"""This file lands deliveries that are CSV files: their bytes as delivered, and the same rows as all-string Parquet."""
+"""This file finds deliveries that are files: on this machine, or wherever an fsspec URL points."""
 
-import hashlib
-import json
-import logging
-from collections.abc import Iterable
-from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
+from typing import Any
 
-import numpy as np
-import pyarrow as pa
-import pyarrow.parquet as pq
-from pyarrow import csv
+import fsspec
+from fsspec.implementations.arrow import ArrowFSWrapper
+from pyarrow.fs import FileSystem
 
-from include.atomic import replacing, write_text
-from include.errors import BadDeliveryError, DeliveryMissingError
-from include.pipeline import Files, Pipeline
+from include.errors import ConfigError, SourceUnavailableError
+from include.ingestion.delivered import Delivered
 from include.settings import load_settings
+from include.sources import Files, format_of
 
-log = logging.getLogger(__name__)
-
-# Columns every landed file has besides the delivered ones.
-SOURCE_DAY, SOURCE_FILE, SOURCE_ROW, MALFORMED = "source_day", "source_file", "source_row", "malformed"
-SOURCE = (SOURCE_DAY, SOURCE_FILE, SOURCE_ROW, MALFORMED)
-
-
-def is_delivered(pipeline: Pipeline, day: str) -> bool:
-    """Return whether both files of a day lie in the landing zone."""
-    return not _missing(pipeline, [day])
+# Arrow brings these in its wheel, and credentials from where the cloud's own tools look; s3fs, gcsfs and adlfs would
+# bind the versions of half the environment.
+BY_ARROW = ("s3://", "gs://", "gcs://", "abfs://", "abfss://")
 
 
-def land(pipeline: Pipeline, days: list[str], run_key: str) -> str:
-    """Copy the days' deliveries into the raw zone and return the path of the run's `landed.json`.
+def where(source: Files, day: str) -> str:
+    """Return the path or URL of a day's delivery."""
+    return _located(source.path, day)
 
-    Raw files are named by their content: landing the same bytes again changes nothing, a corrected redelivery lies
-    beside the first one.
 
-    :raises DeliveryMissingError: naming every file that is not there.
-    :raises BadDeliveryError: if a file is no CSV, or lacks a column of the YAML.
+def is_delivered(source: Files, day: str) -> bool:
+    """Return whether a day's delivery is there, complete as far as the source can tell."""
+    return (source.marker is None or bool(_found(_located(source.marker, day)))) and bool(_found(where(source, day)))
+
+
+def fetch(source: Files, day: str) -> list[Delivered]:
+    """Return a day's files in the order of their names, none if they are not there (yet).
+
+    :raises SourceUnavailableError: if the place they lie in does not answer.
     """
-    if missing := _missing(pipeline, days):
-        raise DeliveryMissingError(
-            f"{pipeline.name}: {len(missing)} of {2 * len(days)} files are not delivered: "
-            f"{', '.join(str(path) for path in missing)}. Deliver them, or ask for other days."
-        )
-    wanted = {"events": list(pipeline.cleaning.columns), "labels": list(pipeline.cleaning.labels)}
-    raw = load_settings().lake / pipeline.name / "raw"
-
-    def land_day(day: str) -> dict[str, str]:
-        return {
-            kind: str(_land_file(path, raw / kind, day, wanted[kind]))
-            for kind, path in delivery_of(pipeline, day).items()
-        }
-
-    with ThreadPoolExecutor(2) as pool:
-        landed = dict(zip(days, pool.map(land_day, days), strict=True))
-    index = load_settings().lake / pipeline.name / "runs" / run_key / "landed.json"
-    write_text(index, json.dumps({"days": landed}, indent=1))
-    log.info("Landed %s days of %s, listed in %s", len(days), pipeline.name, index)
-    return str(index)
+    if not is_delivered(source, day):
+        return []
+    delivered = []
+    for filesystem, path in _found(where(source, day)):
+        suffix = f".{source.format or format_of(source.path)}{'.gz' if path.endswith('.gz') else ''}"
+        try:
+            content = filesystem.cat_file(path)
+        except OSError as error:
+            raise SourceUnavailableError(f"{path}: is there, but could not be read: {error}") from error
+        delivered.append(Delivered(path, suffix, content))
+    return delivered
 
 
-def delivery_of(pipeline: Pipeline, day: str) -> dict[str, Path]:
-    """Return where a day's events and labels are delivered."""
-    sources: dict[str, Files] = {"events": pipeline.source.events, "labels": pipeline.source.labels}
-    return {kind: load_settings().data / files.path.replace("{date}", day) for kind, files in sources.items()}
+def _located(path: str, day: str) -> str:
+    path = path.replace("{date}", day)
+    return path if "://" in path else str(load_settings().data / path)
 
 
-def read_delivery(delivery: Path, day: str, columns: Iterable[str]) -> pa.Table:
-    """Read a CSV (or .csv.gz) with every column as text, empty fields as null, and each row's place in the file.
-
-    Lines with too few or too many fields are kept as rows whose `malformed` column holds the text.
-
-    :raises BadDeliveryError: if it is no CSV, or lacks one of the columns.
-    """
-    table, bad_lines = _parse(delivery, delivery.read_bytes())
-    _check_columns(delivery, table.column_names, columns)
-    return _with_source(table, bad_lines, day, delivery.name)
-
-
-def _missing(pipeline: Pipeline, days: list[str]) -> list[Path]:
-    paths = [path for day in days for path in delivery_of(pipeline, day).values()]
-    return [path for path in paths if not path.is_file()]
-
-
-def _land_file(delivery: Path, folder: Path, day: str, columns: list[str]) -> Path:
-    content = delivery.read_bytes()
-    name = hashlib.sha256(content).hexdigest()[:12]
-    delivered = folder / f"day={day}" / f"{name}{''.join(delivery.suffixes)}"
-    landed = delivered.with_name(f"{name}.parquet")
-    if landed.exists():
-        _check_columns(delivery, pq.read_schema(landed).names, columns)
-        return landed
-    table, bad_lines = _parse(delivery, content)
-    _check_columns(delivery, table.column_names, columns)
-    table = _with_source(table, bad_lines, day, str(delivered.relative_to(folder.parent.parent)))
-    with replacing(delivered) as temporary:
-        temporary.write_bytes(content)
-    with replacing(landed) as temporary:
-        pq.write_table(table, temporary, compression="zstd", write_statistics=False)
-    return landed
-
-
-def _parse(delivery: Path, content: bytes) -> tuple[pa.Table, list[tuple[int, str]]]:
-    bad_lines: list[tuple[int, str]] = []
-
-    def keep(line: csv.InvalidRow) -> str:
-        bad_lines.append((line.number, line.text))
-        return "skip"
-
+def _found(path: str) -> list[tuple[Any, str]]:
     try:
-        table = csv.read_csv(
-            pa.input_stream(pa.py_buffer(content), compression="gzip" if delivery.suffix == ".gz" else None),
-            # One thread: only then the handler is told the number of a malformed line.
-            read_options=csv.ReadOptions(use_threads=False),
-            parse_options=csv.ParseOptions(newlines_in_values=True, ignore_empty_lines=False, invalid_row_handler=keep),
-            convert_options=csv.ConvertOptions(
-                default_column_type=pa.string(), null_values=[""], strings_can_be_null=True
-            ),
-        )
-    except (pa.ArrowInvalid, OSError) as error:
-        raise BadDeliveryError(
-            f"{delivery}: not readable as CSV in UTF-8: {error}. Have it delivered again."
-        ) from error
-    return table, bad_lines
+        filesystem, inner = _open(path)
+        if any(sign in path.rpartition("://")[2] for sign in "*?"):
+            return [(filesystem, each) for each in sorted(filesystem.glob(inner)) if filesystem.isfile(each)]
+        return [(filesystem, inner)] if filesystem.isfile(inner) else []
+    except OSError as error:
+        raise SourceUnavailableError(f"{path}: did not answer: {error}") from error
 
 
-def _check_columns(delivery: Path, found: list[str], columns: Iterable[str]) -> None:
-    delivered = [name for name in found if name not in SOURCE]
-    twice = sorted({name for name in delivered if delivered.count(name) > 1})
-    missing = [name for name in columns if name not in delivered]
-    if twice:
-        raise BadDeliveryError(f"{delivery}: has more than one column {twice}; columns found: {delivered}.")
-    if missing:
-        raise BadDeliveryError(
-            f"{delivery}: column {missing} of the pipeline's YAML is missing; columns found: {delivered}. "
-            "Have it delivered again, or change 'cleaning' in the YAML."
-        )
-
-
-def _with_source(table: pa.Table, bad_lines: list[tuple[int, str]], day: str, file: str) -> pa.Table:
-    """Add where each row came from: records are numbered (the header is 1), malformed lines kept, blank ones not."""
-    numbers = np.arange(2, 2 + len(table) + len(bad_lines))
-    good = np.setdiff1d(numbers, [number for number, _ in bad_lines], assume_unique=True)
-    blank = np.logical_and.reduce([column.is_null().to_numpy() for column in table.columns])
-    rows = table.append_column(SOURCE_ROW, pa.array(good, pa.int64()))
-    rows = rows.append_column(MALFORMED, pa.nulls(len(rows), pa.string())).filter(pa.array(~blank))
-    malformed = pa.table(
-        {
-            SOURCE_ROW: pa.array([n for n, _ in bad_lines], pa.int64()),
-            MALFORMED: pa.array([t for _, t in bad_lines], pa.string()),
-        }
-    )
-    rows = pa.concat_tables([rows, malformed], promote_options="default").combine_chunks()
-    rows = rows.append_column(SOURCE_FILE, pa.repeat(file, len(rows)))
-    return rows.append_column(SOURCE_DAY, pa.repeat(day, len(rows)))
+def _open(path: str) -> tuple[Any, str]:
+    if path.startswith(BY_ARROW):
+        filesystem, inner = FileSystem.from_uri(path)
+        return ArrowFSWrapper(filesystem), inner
+    try:
+        return fsspec.core.url_to_fs(path)
+    except (ValueError, ImportError) as error:
+        raise ConfigError(f"{path}: cannot be opened: {error}") from error

@@ -19,7 +19,7 @@ import pyarrow.parquet as pq
 
 from include.atomic import replacing, write_text
 from include.errors import BadDeliveryError
-from include.ingestion.files import MALFORMED, SOURCE, SOURCE_DAY, SOURCE_FILE, SOURCE_ROW
+from include.ingestion.reading import MALFORMED, SOURCE, SOURCE_DAY, SOURCE_FILE, SOURCE_ROW
 from include.settings import load_settings
 
 KIND = "source_kind"
@@ -85,7 +85,10 @@ def applied(pipeline_name: str, landed_uri: str) -> str:
     index = Path(landed_uri)
     landed = json.loads(index.read_text())["days"]
     repaired = {
-        day: {kind: str(with_repairs(pipeline_name, kind, day, Path(path))) for kind, path in files.items()}
+        day: {
+            kind: [str(with_repairs(pipeline_name, kind, day, Path(path))) for path in paths]
+            for kind, paths in files.items()
+        }
         for day, files in landed.items()
     }
     if repaired == landed:

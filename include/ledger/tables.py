@@ -29,6 +29,7 @@ class Partition(Base):
     day: Mapped[str] = mapped_column(primary_key=True)
     status: Mapped[str]  # published | refused
     rows: Mapped[int]
+    labelled: Mapped[int] = mapped_column(default=0)  # rows whose label was known when the day was published
     quarantined: Mapped[int]
     run_key: Mapped[str]
     report: Mapped[str]  # the validation's HTML page, relative to the lake

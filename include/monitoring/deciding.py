@@ -81,8 +81,10 @@ def last_tried(session: Session, pipeline_name: str) -> str:
 
 
 def _rows_to_learn_from(partitions: Sequence[Partition], training: Training) -> int:
-    """Return the published rows of the window that a training today would learn from."""
-    published = {date.fromisoformat(row.day): row.rows for row in partitions if row.status == "published"}
+    """Return the labelled rows of the window that a training today would learn from."""
+    published = {
+        date.fromisoformat(row.day): row.labelled for row in partitions if row.status == "published" and row.labelled
+    }
     if not published:
         return 0
     holdout_from = max(published) - timedelta(days=training.holdout_days - 1)

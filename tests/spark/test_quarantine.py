@@ -10,7 +10,7 @@ import pytest
 from include import publication, quarantine
 from include.cleaning import job
 from include.errors import BadDeliveryError
-from include.ingestion.files import delivery_of, land
+from include.ingestion.delivery import land
 from include.ingestion.repairs import repairs_of
 from include.ledger import nights, open_ledger
 
@@ -19,7 +19,7 @@ EVENTS = f"ride_id,day,distance,carrier\na,{DAY},5,AA\nb,{DAY},far,AA\nc,{DAY},7
 
 
 @pytest.fixture
-def ingest(rides, spark, monkeypatch):
+def ingest(rides, delivery_of, spark, monkeypatch):
     from contextlib import contextmanager
 
     @contextmanager

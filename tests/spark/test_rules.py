@@ -1,6 +1,7 @@
 import json
 import math
 from datetime import UTC, date, datetime
+from types import SimpleNamespace
 
 import pytest
 from pyspark.sql import functions as F  # noqa: N812
@@ -42,6 +43,33 @@ def test_timestamps_are_moments_in_utc(delivered):
     moments = [row["at"] for row in rows.select(F.unix_seconds("x").alias("at")).collect()]
 
     assert moments == [int(datetime(2013, 7, 8, 10, tzinfo=UTC).timestamp())] * 3
+
+
+@pytest.fixture
+def in_new_york(spark):
+    """The JVM of a machine whose clock is New York's."""
+    zones = spark._jvm.java.util.TimeZone
+    before = zones.getDefault()
+    zones.setDefault(zones.getTimeZone("America/New_York"))
+    yield
+    zones.setDefault(before)
+
+
+def test_the_hour_that_daylight_saving_skips_or_repeats_is_the_same_everywhere(delivered, in_new_york):
+    texts = ("2013-03-10 02:30:00", "2013-11-03 01:30:00", "2013-11-03T01:30:00-04:00", "2013-11-03T01:30:00-05:00")
+
+    rows = cast(delivered, "timestamp", *texts).select(F.unix_seconds("x").alias("at"), F.to_date("x").cast("string"))
+
+    moments = [datetime(2013, 3, 10, 2, 30), *(datetime(2013, 11, 3, hour, 30) for hour in (1, 5, 6))]
+    assert [row["at"] for row in rows.collect()] == [int(each.replace(tzinfo=UTC).timestamp()) for each in moments]
+
+
+def test_a_clock_that_is_ahead_gives_a_row_of_another_day(delivered):
+    moments = cast(delivered, "timestamp", "2013-07-08T23:59:59-00:30", "2013-07-08T23:59:59Z")
+
+    rows = rules.mark_wrong_day(moments.withColumn("x", F.to_date("x")), "x")
+
+    assert outcomes(rows) == ["wrong_day", None]
 
 
 def test_a_malformed_line_breaks_nothing_but_that(delivered):
@@ -122,7 +150,8 @@ def test_labels_come_beside_the_events_of_their_day(delivered):
     other_day = delivered(list(types), ("c", "9"), day="2013-07-09")
     labels = rules.cast_columns(today.union(other_day), types)
 
-    joined = rules.join_labels(events, labels, "key", ["delay"]).orderBy("source_row").collect()
+    pipeline = SimpleNamespace(key="key", label_key="key", outcomes={"delay": "double"})
+    joined = rules.join_labels(events, labels, pipeline).orderBy("source_row").collect()
 
     assert [(row["key"], row["delay"]) for row in joined] == [("a", 5.0), ("b", None), ("c", None)]
 

@@ -1,48 +1,18 @@
-import json
 import os
 import time
 from concurrent.futures import ThreadPoolExecutor
-from datetime import date
 from pathlib import Path
 
 import pandas as pd
 import pyarrow as pa
-import pyarrow.parquet as pq
 import pytest
 
 from include import lake
 from include.catalog import open_table
-from include.config import load_pipeline
-from include.errors import NotEnoughDataError, PublishError
+from include.errors import DiskFullError, NotEnoughDataError, PublishError, SchemaChangeError
 
 NAME = "flight_delays"
 FIRST, SECOND, THIRD = "2013-07-01", "2013-07-02", "2013-07-03"
-
-
-@pytest.fixture
-def pipeline(tmp_path, monkeypatch):
-    monkeypatch.setenv("EVERGREEN_DATA", str(tmp_path))
-    return load_pipeline(NAME)
-
-
-@pytest.fixture
-def stage(tmp_path, pipeline):
-    def write(attempt: str, /, extra: dict | None = None, **days: list[str]) -> str:
-        folder = tmp_path / "lake" / NAME / "staged" / attempt
-        staged = {}
-        for name, keys in days.items():
-            day = name.removeprefix("d").replace("_", "-")
-            file = folder / "data" / f"_p={day}" / "part-0.parquet"
-            file.parent.mkdir(parents=True)
-            dates = pa.array([date.fromisoformat(day)] * len(keys), pa.date32())
-            pq.write_table(pa.table({"flight_id": keys, "flight_date": dates, **(extra or {})}), file)
-            staged[day] = {"rows": len(keys), "quarantined": 0, "files": [str(file)]}
-        folder.mkdir(parents=True, exist_ok=True)
-        uri = folder / "staged.json"
-        uri.write_text(json.dumps({"folder": str(folder), "days": staged, "rules": {}}))
-        return str(uri)
-
-    return write
 
 
 def keys_of(first: str = FIRST, last: str = THIRD, snapshot_id: str | None = None) -> list[str]:
@@ -107,6 +77,62 @@ def test_a_new_column_widens_the_table_and_a_dropped_one_reads_as_null(pipeline,
     lake.publish(pipeline, stage("c", d2013_07_03=["c"]), [THIRD])
 
     assert lake.read_clean(NAME, FIRST, THIRD, ["gate"])["gate"].to_pylist() == [None, "B7", None]
+
+
+def test_what_changed_in_the_table_is_said(pipeline, stage, caplog):
+    lake.publish(pipeline, stage("a", {"gate": ["B7"]}, d2013_07_01=["a"]), [FIRST])
+    lake.publish(pipeline, stage("b", {"seats": [7]}, d2013_07_02=["b"]), [SECOND])
+
+    assert "the table has new columns ['seats']; they are null in the days published before" in caplog.text
+    assert "the YAML has no ['gate'] any more; the table keeps them" in caplog.text
+
+
+def test_an_optional_column_that_comes_back_is_read_again(pipeline, stage):
+    for name, day, columns in (("a", FIRST, {"gate": ["A1"]}), ("b", SECOND, {}), ("c", THIRD, {"gate": ["C3"]})):
+        lake.publish(pipeline, stage(name, columns, **{"d" + day.replace("-", "_"): [name]}), [day])
+
+    assert lake.read_clean(NAME, FIRST, THIRD, ["gate"])["gate"].to_pylist() == ["A1", None, "C3"]
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "kind"),
+    [
+        (pa.array([1], pa.int32()), pa.array([2**40], pa.int64()), pa.int64()),
+        (pa.array([0.5], pa.float32()), pa.array([1e300], pa.float64()), pa.float64()),
+        (pa.array([2**40], pa.int64()), pa.array([1], pa.int32()), pa.int64()),
+    ],
+)
+def test_a_widened_type_holds_old_and_new_days(pipeline, stage, before, after, kind):
+    lake.publish(pipeline, stage("a", {"x": before}, d2013_07_01=["a"]), [FIRST])
+    lake.publish(pipeline, stage("b", {"x": after}, d2013_07_02=["b"]), [SECOND])
+
+    column = lake.read_clean(NAME, FIRST, SECOND, ["x"])["x"]
+
+    assert column.type == kind
+    assert column.to_pylist() == [*before.to_pylist(), *after.to_pylist()]
+
+
+def test_a_type_the_table_cannot_follow_is_refused_with_the_way_out(pipeline, stage):
+    lake.publish(pipeline, stage("a", {"x": [1]}, d2013_07_01=["a"]), [FIRST])
+
+    with pytest.raises(
+        SchemaChangeError, match=r"x: long -> double in the published table.*derive a column of another"
+    ):
+        lake.publish(pipeline, stage("b", {"x": [0.5]}, d2013_07_02=["b"]), [SECOND])
+
+    assert keys_of() == ["a"]
+
+
+def test_a_full_disk_leaves_the_table_as_it_was_and_a_retry_publishes(pipeline, stage, no_room):
+    lake.publish(pipeline, stage("a", d2013_07_01=["a"]), [FIRST])
+    staged = stage("b", d2013_07_01=["b"])
+
+    with no_room(), pytest.raises(DiskFullError, match="no room"):
+        lake.publish(pipeline, staged, [FIRST])
+
+    assert keys_of() == ["a"]
+    lake.publish(pipeline, staged, [FIRST])
+    assert keys_of() == ["b"]
 
 
 def test_rows_that_are_not_what_was_staged_are_reported_with_their_day(pipeline, stage):

@@ -44,6 +44,41 @@ def test_the_shipped_pipelines_load():
         (lambda it: it["source"]["references"].pop("planes"), "'cleaning.joins' uses ['planes']"),
         (lambda it: it["cleaning"]["labels"].pop("flight_id"), "'cleaning.labels' lacks the key 'flight_id'"),
         (lambda it: it.update(name="other"), "the file's name is the pipeline's name"),
+        (
+            lambda it: it.update(governer={}),
+            "'governer': Extra inputs are not permitted (got {}). Did you mean 'governor'?",
+        ),
+        (lambda it: it["training"].update(epoch=5), "Did you mean 'epochs'?"),
+        (lambda it: it["cleaning"]["joins"][0].update(takes={}), "Did you mean 'take'?"),
+        (lambda it: it["cleaning"]["columns"].update(distance="doubel"), "Did you mean 'double'?"),
+        (
+            lambda it: it["source"].update(events={"pth": "e/{date}.csv"}),
+            "'source.events': Expected one of 'path' (files), 'connection' (a database), 'url' (a web service) "
+            "(got {'pth': 'e/{date}.csv'}). Did you mean 'path'?",
+        ),
+        (
+            lambda it: it["source"]["labels"].update(delay_day=2),
+            "'source.labels.delay_day': Extra inputs are not permitted (got 2). Did you mean 'delay_days'?",
+        ),
+        (lambda it: it["source"]["events"].update(path="e/{date}.txt"), "ends in none of .csv, .jsonl, .parquet"),
+        (lambda it: it["source"]["events"].update(format="cvs"), "Did you mean 'csv'?"),
+        (
+            lambda it: it["source"].update(events={"connection": "shop", "table": "rides"}),
+            "'source.events': 'table' needs 'date_column'",
+        ),
+        (
+            lambda it: it["source"].update(events={"connection": "shop", "query": "select 1"}),
+            "'query' has no ':day' in it",
+        ),
+        (lambda it: it["source"].update(events={"url": "https://a/b"}), "'https://a/b' has no '{date}' in it"),
+        (lambda it: it["source"].pop("labels"), "'source.labels' and 'cleaning.labels' go together"),
+        (lambda it: it["source"]["labels"].update(key="id"), "'cleaning.labels' lacks the key 'id'"),
+        (
+            lambda it: it["cleaning"]["labels"].update(flight_id="bigint"),
+            "is bigint, but the key 'flight_id' is string",
+        ),
+        (lambda it: it["cleaning"].update(optional=["gate"]), "'cleaning.optional' names ['gate']"),
+        (lambda it: it["cleaning"].update(optional=["flight_id"]), "without which no row can be placed"),
     ],
 )
 def test_a_mistake_names_file_key_and_what_was_found(tmp_path, change, said):
@@ -119,8 +154,10 @@ def test_a_yaml_that_cannot_be_read_takes_no_other_pipeline_down(tmp_path):
 
 
 def test_an_unknown_pipeline_is_answered_with_the_known_ones():
-    with pytest.raises(ConfigError, match=r"No pipeline 'flights'.*Pipelines there: flight_delays"):
-        load_pipeline("flights")
+    with pytest.raises(
+        ConfigError, match=r"No pipeline 'flight_delay'.*Pipelines there: flight_delays\. Did you mean 'flight_delays'"
+    ):
+        load_pipeline("flight_delay")
 
 
 def test_a_pipeline_cannot_be_changed():
@@ -153,3 +190,20 @@ def test_settings_come_from_the_environment(monkeypatch, tmp_path):
 
     assert settings.lake == tmp_path / "lake"
     assert settings.ledger_url == "postgresql://ledger"
+
+
+def test_labels_may_be_named_by_a_column_of_their_own_or_be_missing(tmp_path):
+    def by_another_name(it):
+        it["source"]["labels"]["key"] = "flight"
+        it["cleaning"]["labels"] = {"flight": "string", "arr_delay": "double"}
+
+    def without(it):
+        del it["source"]["labels"], it["cleaning"]["labels"]
+        it["cleaning"]["columns"]["arr_delay"] = "double"
+
+    write(tmp_path, by_another_name)
+    assert (load_pipeline("mine", tmp_path).label_key, load_pipeline("mine", tmp_path).outcomes) == (
+        "flight", {"arr_delay": "double"}
+    )  # fmt: skip
+    write(tmp_path, without)
+    assert load_pipeline("mine", tmp_path).outcomes == {}

@@ -12,8 +12,8 @@ GOOD, BAD = "2020-01-01", "2020-01-02"
 @pytest.fixture
 def staged(tmp_path):
     days = {
-        GOOD: {"rows": 7, "quarantined": 1, "files": ["a"]},
-        BAD: {"rows": 2, "quarantined": 0, "files": ["b"]},
+        GOOD: {"rows": 7, "labelled": 6, "quarantined": 1, "files": ["a"]},
+        BAD: {"rows": 2, "labelled": 0, "quarantined": 0, "files": ["b"]},
     }
     uri = tmp_path / "staged.json"
     uri.write_text(json.dumps({"folder": "/lake/rides/staged/run-1-abc", "days": days, "rules": {}}))
@@ -30,6 +30,7 @@ def published(monkeypatch):
         return "77", 7
 
     monkeypatch.setattr(lake, "publish", publish)
+    monkeypatch.setattr(lake, "days_from", lambda _name, _folder, days: set(days))
     monkeypatch.setattr(lake, "current_snapshot", lambda _name: "77")
     return calls
 
@@ -50,7 +51,7 @@ def test_what_passed_is_published_and_what_was_refused_is_written_down(rides, st
     assert published == [[GOOD]]
     assert publication_id == "rides.run-1-abc"
     known = days_known()
-    assert (known[GOOD].status, known[GOOD].rows, known[GOOD].quarantined) == ("published", 7, 1)
+    assert (known[GOOD].status, known[GOOD].rows, known[GOOD].labelled) == ("published", 7, 6)
     assert (known[BAD].status, known[BAD].note, known[BAD].report) == ("refused", "too few rows", f"{BAD}.html")
     with open_ledger() as session:
         entered = session.get_one(Publication, publication_id)

@@ -25,7 +25,16 @@ def history(settings):
         for day, word in ((DAY, "published"), ("2020-02-02", "refused")):
             page = f"rides/reports/validation/{day}/run.html"
             nights.record_partition(
-                session, "rides", day, status=word, rows=1234, quarantined=5, run_key="run", report=page, note=""
+                session,
+                "rides",
+                day,
+                status=word,
+                rows=1234,
+                labelled=617,
+                quarantined=5,
+                run_key="run",
+                report=page,
+                note="",
             )
         window = Window(
             pipeline="rides", day=DAY, version=1, rows=1234, labelled=1200, drifted_share=0.25, quality=0.69,
@@ -56,7 +65,7 @@ def test_champion_days_and_decision_are_shown(rides, history):
     assert "has seen data until 2020-01-30; on days it had not seen: auc 0.712" in text
     assert "nothing: all is well" in text
     [served] = [line for line in text.splitlines() if DAY in line and "published" in line]
-    for word in ("1,234", "v1", "25%", "0.691"):
+    for word in ("1,234", "50%", "v1", "25%", "0.691"):
         assert word in served
     assert "refused" in text
 

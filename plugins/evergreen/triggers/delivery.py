@@ -6,11 +6,14 @@ from typing import Any
 
 from airflow.triggers.base import BaseTrigger, TriggerEvent
 
+from evergreen.connections import connection_urls_soon
 from include.config import load_pipeline
+from include.errors import SourceUnavailableError
+from include.pipeline import Pipeline
 
 
 class DeliveryTrigger(BaseTrigger):
-    """Fire when all of a day's files are in the landing zone.
+    """Fire when all that a night waits for is there.
 
     :param pipeline_name: the pipeline whose delivery it is.
     :param day: the day, YYYY-MM-DD.
@@ -30,9 +33,17 @@ class DeliveryTrigger(BaseTrigger):
 
     async def run(self) -> AsyncIterator[TriggerEvent]:
         """Look until the delivery is there."""
-        from include.ingestion.files import is_delivered
-
         pipeline = load_pipeline(self.pipeline_name)
-        while not await asyncio.to_thread(is_delivered, pipeline, self.day):
+        urls = await connection_urls_soon(pipeline)
+        while not await asyncio.to_thread(self._is_there, pipeline, urls):
             await asyncio.sleep(self.poke_seconds)
         yield TriggerEvent(self.day)  # type: ignore[no-untyped-call]
+
+    def _is_there(self, pipeline: Pipeline, urls: dict[str, str]) -> bool:
+        from include.ingestion.delivery import is_delivered
+
+        try:
+            return is_delivered(pipeline, self.day, urls)
+        except SourceUnavailableError as error:
+            self.log.warning("Not this time: %s", error)
+            return False

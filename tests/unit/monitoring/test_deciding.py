@@ -25,6 +25,7 @@ def publish(*days, name="run-1", rows=500):
                     day=day,
                     status="published",
                     rows=rows,
+                    labelled=rows,
                     quarantined=0,
                     run_key="r",
                     report="",

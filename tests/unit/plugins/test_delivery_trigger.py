@@ -2,8 +2,6 @@ import asyncio
 
 import pytest
 
-from include.ingestion.files import delivery_of
-
 DAY = "2020-01-02"
 
 
@@ -14,11 +12,15 @@ def make_trigger():
     return lambda: DeliveryTrigger("rides", DAY, poke_seconds=0.001)
 
 
-def deliver(pipeline, *kinds: str) -> None:
-    for kind, path in delivery_of(pipeline, DAY).items():
-        if kind in kinds:
-            path.parent.mkdir(parents=True, exist_ok=True)
-            path.write_text("ride_id\n")
+@pytest.fixture
+def deliver(rides, delivery_of):
+    def write(*kinds: str) -> None:
+        for kind, path in delivery_of(rides, DAY).items():
+            if kind in kinds:
+                path.parent.mkdir(parents=True, exist_ok=True)
+                path.write_text("ride_id\n")
+
+    return write
 
 
 def test_it_can_be_made_again_from_what_it_says_of_itself(make_trigger):
@@ -29,22 +31,22 @@ def test_it_can_be_made_again_from_what_it_says_of_itself(make_trigger):
     assert type(make_trigger())(**arguments).serialize() == (path, arguments)
 
 
-def test_it_fires_at_once_for_a_day_that_is_there(make_trigger, rides):
-    deliver(rides, "events", "labels")
+def test_it_fires_at_once_for_a_day_that_is_there(make_trigger, deliver):
+    deliver("events", "labels")
 
     event = asyncio.run(anext(make_trigger().run()))
 
     assert event.payload == DAY
 
 
-def test_it_waits_until_the_last_file_is_there(make_trigger, rides):
-    deliver(rides, "labels")
+def test_it_waits_until_the_last_file_is_there(make_trigger, deliver):
+    deliver("labels")
 
     async def watch() -> tuple[bool, str]:
         fired = asyncio.ensure_future(anext(make_trigger().run()))
         await asyncio.sleep(0.05)
         too_early = fired.done()
-        deliver(rides, "events")
+        deliver("events")
         return too_early, (await asyncio.wait_for(fired, 5)).payload
 
     assert asyncio.run(watch()) == (False, DAY)
