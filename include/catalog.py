@@ -16,6 +16,8 @@ from pyiceberg.exceptions import (
     ValidationError,
 )
 from pyiceberg.table import Table
+from sqlalchemy.exc import DBAPIError
+from tenacity import retry, retry_if_exception_type, stop_after_attempt, wait_random
 
 from include.errors import SchemaChangeError
 from include.pipeline import Pipeline
@@ -36,6 +38,13 @@ PROPERTIES = {
 }
 
 
+# Two that open the first catalog, or make a table, at the same moment: one finds half of the other's work, once.
+patiently = retry(
+    retry=retry_if_exception_type(DBAPIError), stop=stop_after_attempt(5), wait=wait_random(0.05, 0.5), reraise=True
+)
+
+
+@patiently
 def open_catalog(url: str | None = None) -> SqlCatalog:
     """Return the catalog of all tables: this installation's, or one copied elsewhere."""
     settings = load_settings()
@@ -93,6 +102,7 @@ def _tell(name: str, before: dict[str, str], after: dict[str, str], staged: list
         log.warning("%s: the YAML has no %s any more; the table keeps them, null in these days", name, gone)
 
 
+@patiently
 def _create(pipeline: Pipeline, schema: pa.Schema) -> Table:
     catalog = open_catalog()
     name = (NAMESPACE, pipeline.name)

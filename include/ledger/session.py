@@ -1,5 +1,6 @@
 """This file opens the ledger, SQLite on a laptop or PostgreSQL by URL: one transaction at a time, on either."""
 
+import sqlite3
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import cache
@@ -10,6 +11,7 @@ from sqlalchemy import Connection, Engine, NullPool, create_engine, event
 from sqlalchemy.engine import make_url
 from sqlalchemy.exc import ArgumentError
 from sqlalchemy.orm import Session
+from tenacity import retry, retry_if_exception_type, stop_after_delay, wait_random
 
 from include.errors import SchemaError
 from include.ledger.schema import bring_up_to_date
@@ -85,4 +87,16 @@ def _prepare_sqlite(connection: Any, _record: Any) -> None:
     # The driver's own BEGIN is lazy: two readers that both go on to write would dead-lock. We begin IMMEDIATE instead.
     connection.isolation_level = None
     connection.execute(f"PRAGMA busy_timeout={1000 * WAIT_SECONDS:.0f}")
-    connection.execute("PRAGMA journal_mode=WAL")
+    _keep_a_write_ahead_log(connection)
+
+
+@retry(
+    retry=retry_if_exception_type(sqlite3.OperationalError),
+    stop=stop_after_delay(WAIT_SECONDS),
+    wait=wait_random(0.01, 0.1),
+    reraise=True,
+)
+def _keep_a_write_ahead_log(connection: Any) -> None:
+    # Only the very first connection changes the mode, and SQLite lets that one fail where it has to wait for another.
+    if connection.execute("PRAGMA journal_mode").fetchone()[0] != "wal":
+        connection.execute("PRAGMA journal_mode=WAL")
