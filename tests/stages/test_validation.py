@@ -26,7 +26,12 @@ def stage(folder, **days):
         file = folder / f"{day}.parquet"
         frame = pd.DataFrame(rows, columns=["flight_id", "distance"])
         frame.to_parquet(file)
-        staged[day] = {"rows": len(rows), "quarantined": 2, "files": [str(file)] if rows else []}
+        staged[day] = {
+            "rows": len(rows),
+            "quarantined": 2,
+            "rules": {"malformed": 2},
+            "files": [str(file)] if rows else [],
+        }
     uri = folder / "staged.json"
     uri.write_text(json.dumps({"folder": str(folder), "days": staged, "rules": {}}))
     return str(uri)
@@ -58,7 +63,7 @@ def test_the_reason_says_what_was_found_and_what_was_expected(pipeline, tmp_path
 def test_a_day_without_clean_rows_is_refused(pipeline, tmp_path):
     outcome = validate(pipeline, stage(tmp_path, empty=[]), "run-1")
 
-    assert outcome["refused"] == {"empty": "no clean rows at all (2 quarantined)"}
+    assert outcome["refused"] == {"empty": "no clean rows at all, 2 quarantined: {'malformed': 2}"}
 
 
 def test_an_expectation_on_a_column_that_is_not_there_refuses_with_the_cause(pipeline, tmp_path):
