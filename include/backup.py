@@ -20,7 +20,7 @@ from tempfile import TemporaryDirectory
 from typing import Any, BinaryIO
 
 from pyiceberg.catalog.sql import SqlCatalogBaseTable  # noqa: TID253 - the command line imports this when asked to
-from sqlalchemy import Engine, MetaData
+from sqlalchemy import Connection, Engine, MetaData, Table, func, select
 
 from include import atomic
 from include.catalog import all_tables, open_catalog
@@ -88,6 +88,15 @@ def copy_rows(source: Engine, target: Engine, tables: MetaData) -> None:
         for table, rows in found.items():
             if rows:
                 connection.execute(table.insert(), rows)
+                _count_on(connection, table)
+
+
+def _count_on(connection: Connection, table: Table) -> None:
+    # PostgreSQL counts beside the table: it would give numbers again that came with the rows.
+    numbered = table.autoincrement_column
+    if numbered is not None and connection.dialect.name == "postgresql":
+        sequence = func.pg_get_serial_sequence(table.name, numbered.name)
+        connection.execute(select(func.setval(sequence, select(func.max(numbered)).scalar_subquery())))
 
 
 def copy_sqlite(source: Path, target: Path) -> None:

@@ -20,7 +20,7 @@ from include.backup import back_up
 from include.catalog import open_catalog
 from include.deployment import reconcile
 from include.errors import BackupError, SchemaError, StackError
-from include.ledger import Request, nights, open_ledger, releases, requests, session
+from include.ledger import Request, nights, open_ledger, pauses, releases, requests, session
 from include.restore import restore
 from include.serving.state import read_state
 from include.stack import Stack
@@ -199,6 +199,19 @@ def test_what_came_after_the_backup_is_undone_by_force_alone(installation, setti
     assert read_state(settings, "rides").version == 1
     restore(archive, force=True)
     assert without_fences(rows_of_the_ledger()) == without_fences(before)
+
+
+def test_rows_entered_after_a_restore_do_not_meet_those_restored(installation, archive, lose_everything):
+    with open_ledger() as ledger:
+        first = pauses.pause(ledger, "rides", by="me", reason="a storm").id
+    back_up(archive, with_data=True)
+    lose_everything()
+    restore(archive)
+
+    with open_ledger() as ledger:
+        assert pauses.resume(ledger, "rides", by="me").id == first
+        ledger.flush()
+        assert pauses.pause(ledger, "rides", by="me", reason="another").id > first
 
 
 def test_a_backup_made_while_days_are_published_and_models_promoted_is_whole(
