@@ -1,29 +1,39 @@
 """This file finds what events have missed, and puts right what crashes have left."""
 
 from collections.abc import Callable, Sequence
+from datetime import datetime, timedelta
 from typing import Any
 
 from include import deployment, lake
 from include.ledger import Publication, Release, Request, nights, open_ledger, pauses, releases, requests
+from include.ledger.tables import now
 
 
 def late_rows(stage: str, pipeline_names: list[str], patience_seconds: float) -> dict[str, list[str]]:
-    """Return, by pipeline, the ids of rows that this stage should have taken up by now.
+    """Return, by pipeline, the ids of rows that this stage should have taken up by now, and note that it is woken.
 
-    What a pause holds back is not late: it is woken after the pause.
+    What a pause holds back is not late: it is woken after the pause. A row that keeps failing is woken ever more seldom.
     """
     waiting: Callable[..., Sequence[Any]] = {
         "monitor": nights.waiting_publications,
         "train": requests.open_requests,
         "deploy": releases.waiting_releases,
     }[stage]
+    late: dict[str, list[str]] = {}
     with open_ledger() as session:
-        found = {name: waiting(session, name, older_than_seconds=patience_seconds) for name in pipeline_names}
-        paused = {name for name in pipeline_names if pauses.pause_of(session, name)}
-    late = {
-        name: [row.id for row in rows if name not in paused or is_woken_in_pause(row)] for name, rows in found.items()
-    }
-    return {name: ids for name, ids in late.items() if ids}
+        for name in pipeline_names:
+            paused = pauses.pause_of(session, name) is not None
+            for row in waiting(session, name, older_than_seconds=patience_seconds):
+                if is_due(row, patience_seconds, now()) and (not paused or is_woken_in_pause(row)):
+                    row.woken, row.woken_at = row.woken + 1, now()
+                    late.setdefault(name, []).append(row.id)
+    return late
+
+
+def is_due(row: Publication | Request | Release, patience_seconds: float, moment: datetime) -> bool:
+    """Return whether a waiting row is to be woken: twice as long after each time, at most 256 times the patience."""
+    patience = timedelta(seconds=patience_seconds * 2 ** min(row.woken, 8))
+    return moment - (row.woken_at or row.at) >= patience
 
 
 def is_woken_in_pause(row: Publication | Request | Release) -> bool:

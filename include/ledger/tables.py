@@ -20,6 +20,13 @@ class Base(DeclarativeBase):
     type_annotation_map = {datetime: Moment(), str: Words(), dict[str, Any]: JSON_VALUE, list[str]: JSON_VALUE}
 
 
+class Awaited:
+    """What a row has that some stage is to take up: how often, and when last, `sweep` had to wake that stage for it."""
+
+    woken: Mapped[int] = mapped_column(default=0, server_default="0")
+    woken_at: Mapped[datetime | None]
+
+
 class Partition(Base):
     """What the newest attempt made of one day: published, or refused and why."""
 
@@ -29,7 +36,7 @@ class Partition(Base):
     day: Mapped[str] = mapped_column(primary_key=True)
     status: Mapped[str]  # published | refused
     rows: Mapped[int]
-    labelled: Mapped[int] = mapped_column(default=0)  # rows whose label was known when the day was published
+    labelled: Mapped[int] = mapped_column(default=0, server_default="0")  # rows whose outcome is known
     quarantined: Mapped[int]
     run_key: Mapped[str]
     report: Mapped[str]  # the validation's HTML page, relative to the lake
@@ -39,7 +46,7 @@ class Partition(Base):
     at: Mapped[datetime] = mapped_column(default=now, onupdate=now)
 
 
-class Publication(Base):
+class Publication(Awaited, Base):
     """One ingest run's published days; its id is the key of the `features` event."""
 
     __tablename__ = "publications"
@@ -84,7 +91,7 @@ class Decision(Base):
     at: Mapped[datetime] = mapped_column(default=now)
 
 
-class Request(Base):
+class Request(Awaited, Base):
     """A wish for a new model; its id is the key of the `retrain` event. Claimed by one run, ever."""
 
     __tablename__ = "requests"
@@ -102,7 +109,7 @@ class Request(Base):
     closed_at: Mapped[datetime | None]
 
 
-class Release(Base):
+class Release(Awaited, Base):
     """One trained version on its way: candidate → approved → promoting → champion → retired, or off it."""
 
     __tablename__ = "releases"
