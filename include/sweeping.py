@@ -12,7 +12,7 @@ from include.ledger.tables import now
 def late_rows(stage: str, pipeline_names: list[str], patience_seconds: float) -> dict[str, list[str]]:
     """Return, by pipeline, the ids of rows that this stage should have taken up by now, and note that it is woken.
 
-    What a pause holds back is not late: it is woken after the pause. A row that keeps failing is woken ever more seldom.
+    What a pause holds back is not late: it is woken afterwards. What keeps failing is woken ever more seldom.
     """
     waiting: Callable[..., Sequence[Any]] = {
         "monitor": nights.waiting_publications,
