@@ -49,7 +49,8 @@ def days_kept(policy: Retention) -> Mapping[Kind, int | None]:
     """Return the days that each kind is kept; none is for ever."""
     return {
         "raw": policy.raw_days,
-        "landed": policy.runs_days,  # a copy of the delivery in another format, made again when it is wanted
+        # A copy of the delivery in another format, made again when wanted; it outlives the lists of runs that name it.
+        "landed": policy.runs_days + 1,
         "quarantine": policy.quarantine_days,
         "predictions": policy.predictions_days,
         "reports": policy.reports_days,

@@ -145,7 +145,8 @@ def test_every_task_has_its_own_quality_and_page(  # noqa: PLR0913
     assert (window.labelled, known["state"]) == (400, "known"), known
     assert window.quality == known[metric] > 0
     assert set(known["labels"]) == set(known["predictions"])
-    assert drawn in (settings.lake / known["report"]).read_text()
+    page = settings.lake / known["report"]
+    assert drawn in gzip.decompress(page.read_bytes()).decode()
     assert window.measures["drift"]["columns"]["prediction"]["state"] in {"stable", "drifted"}
     json.dumps(window.measures, allow_nan=False)
 
