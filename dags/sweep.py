@@ -2,7 +2,8 @@
 ### Sweep
 
 The clock behind the events, for all pipelines: wakes the stage again for every ledger row that nobody took up, makes
-the endpoint's declared state and the MLflow alias agree with the ledger, expires old snapshots and left-over files.
+the endpoint's declared state and the MLflow alias agree with the ledger, and once a day removes what is older than the
+pipeline's `retention` keeps it.
 
 **On failure**: safe to clear; every task does only what is still to be done.
 """
@@ -34,9 +35,7 @@ PIPELINES = load_pipelines()
             300, type="integer", minimum=0, description="Age at which a row nobody took up is late."
         ),
         "claim_hours": Param(24, type="number", minimum=1, description="Hours after which a training is given up."),
-        "keep_days": Param(
-            30, type="integer", minimum=1, description="Days that snapshots and left-over files are kept."
-        ),
+        "log_days": Param(30, type="integer", minimum=1, description="Days that Airflow's task logs are kept."),
     },
 )
 def sweep() -> None:
@@ -66,7 +65,7 @@ def sweep() -> None:
     def expire(params: Any = None) -> dict[str, Any]:
         from include import sweeping
 
-        return sweeping.expire([pipeline.name for pipeline in PIPELINES], params["keep_days"])
+        return sweeping.expire([pipeline.name for pipeline in PIPELINES], params["log_days"])
 
     wake("monitor", "features")
     wake("train", "retrain")

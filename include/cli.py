@@ -10,7 +10,7 @@ from rich.console import Console
 from rich.table import Table
 
 from include.config import load_pipeline, load_pipelines, pipeline_schema
-from include.errors import BackupError, BadDeliveryError, ConfigError, SchemaError, StackError
+from include.errors import BackupError, BadDeliveryError, ConfigError, ErasureError, SchemaError, StackError
 
 app = typer.Typer(help="Evergreen keeps machine-learning models fresh.", no_args_is_help=True, add_completion=False)
 console = Console()
@@ -113,6 +113,25 @@ def schema() -> None:
 
 
 @app.command()
+def erase(
+    pipeline: Annotated[str, typer.Argument(help="The pipeline.")],
+    key: Annotated[str, typer.Option(help="The subject's value in the pipeline's key column.")],
+    yes: Annotated[bool, typer.Option("--yes", help="Really erase; without it, only show what would be.")] = False,
+) -> None:
+    """Erase one subject from captured predictions and all derived from them (docs/housekeeping.md)."""
+    from include.erasure import erase as erase_subject
+
+    outcome = erase_subject(load_pipeline(pipeline), key, really=yes)
+    table = Table("what", "rows", "where", box=None)
+    for what, places in (("erased" if yes else "to erase", outcome.erased), ("left", outcome.elsewhere)):
+        for where, rows in places.items():
+            table.add_row(what, str(rows), where)
+    console.print(table if table.row_count else "This key is nowhere.")
+    if outcome.elsewhere:
+        console.print("'left' was delivered, or is a log: docs/housekeeping.md says how it goes.")
+
+
+@app.command()
 def up() -> None:
     """Start Airflow, the endpoint, MLflow and Spark on this machine, and leave them running; say where they are."""
     from include.stack import Stack
@@ -180,7 +199,7 @@ def main() -> None:
     """Run the command line; an error the user can mend is a sentence, not a traceback."""
     try:
         app()
-    except (BackupError, BadDeliveryError, ConfigError, SchemaError, StackError) as error:
+    except (BackupError, BadDeliveryError, ConfigError, ErasureError, SchemaError, StackError) as error:
         console.print(f"[red]✘[/] {error}", soft_wrap=True)
         raise SystemExit(1) from error
 

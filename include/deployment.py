@@ -177,7 +177,7 @@ def choose_target(champion: Release | None, known: Sequence[Release], to_version
     :raises StaleReleaseError: if there is none.
     """
     # What has served and is not newer than the champion can be gone back to; a "promoting" newer one is a deploy.
-    served = [release for release in known if release.serving_at is not None]
+    served = [release for release in known if release.serving_at is not None and release.status != "removed"]
     if to_version is not None:
         fitting = [release for release in served if release.version == to_version]
     else:

@@ -68,6 +68,10 @@ class StackError(RuntimeError):
     """A local service could not be started or died."""
 
 
+class ErasureError(RuntimeError):
+    """A subject that was to be erased is still there."""
+
+
 class BadRequestError(ValueError):
     """A request to the endpoint that cannot be answered: says which field of which row, and the HTTP status."""
 

@@ -123,7 +123,22 @@ def tag_snapshot(pipeline_name: str, snapshot_id: str, tag: str) -> None:
             return
 
 
-def expire(pipeline_name: str, older_than_days: int) -> dict[str, int]:
+def untag_snapshot(pipeline_name: str, tag: str) -> None:
+    """Take a snapshot's name away, so that expiry may remove it; without such a name nothing is done."""
+    table = open_table(pipeline_name)
+    if table is not None and tag in table.refs():
+        table.manage_snapshots().remove_tag(tag).commit()
+
+
+def forget_days(pipeline: Pipeline, first_kept: str) -> None:
+    """Take the days before one out of the clean table; their files go once no snapshot holds them any more."""
+    table = open_table(pipeline.name)
+    older = f"{pipeline.date} < '{first_kept}'"
+    if table is not None and any(table.scan(row_filter=older).plan_files()):
+        table.delete(older)
+
+
+def expire(pipeline_name: str, older_than_days: int, now: datetime | None = None) -> dict[str, int]:
     """Forget old snapshots without a tag, and remove the files of that age which no snapshot left needs.
 
     The age protects what a running ingest has staged and not yet published: keep it above a run's time-out.
@@ -133,14 +148,19 @@ def expire(pipeline_name: str, older_than_days: int) -> dict[str, int]:
     table = open_table(pipeline_name)
     if table is None:
         return {"snapshots": 0, "folders": 0, "metadata_files": 0}
-    cutoff = datetime.now(UTC) - timedelta(days=older_than_days)
+    cutoff = (now or datetime.now(UTC)) - timedelta(days=older_than_days)
     before = len(table.snapshots())
     table.maintenance.expire_snapshots().older_than(cutoff).commit()
     table = table.refresh()
     data, metadata = needed_files(table)
     staged = (load_settings().lake / pipeline_name / "staged").glob("*")
     folders = _remove(staged, {path.parents[2] for path in data}, cutoff)
-    files = _remove(local_path(f"{table.location()}/metadata").glob("*.avro"), metadata, cutoff)
+    folder = local_path(f"{table.location()}/metadata")
+    # A commit that met another one leaves its table metadata behind.
+    metadata |= {local_path(each.metadata_file) for each in table.metadata.metadata_log} | {
+        local_path(table.metadata_location)
+    }
+    files = _remove([*folder.glob("*.avro"), *folder.glob("*.metadata.json")], metadata, cutoff)
     gone = before - len(table.snapshots())
     log.info("Expired of %s: %s snapshots, %s staged folders, %s metadata files", pipeline_name, gone, folders, files)
     return {"snapshots": gone, "folders": folders, "metadata_files": files}

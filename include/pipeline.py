@@ -181,6 +181,25 @@ class Governor(Strict):
         return self
 
 
+class Retention(Strict):
+    """Days that a pipeline keeps what it leaves behind, counted from when it was last written; none means for ever."""
+
+    raw_days: Days | None = Field(
+        None, description="Deliveries as delivered: the only copy, and what changed rules would be applied to again."
+    )
+    clean_days: Days | None = Field(
+        None, description="Days of the clean table, counted back from its newest one; older ones leave the table."
+    )
+    quarantine_days: Days = Field(90, description="Rows that broke a rule, for people to look at and repair.")
+    predictions_days: Days = Field(90, description="What the endpoint was asked and answered; labels may come so late.")
+    reports_days: Days = Field(180, description="Pages of validation, drift and quality.")
+    runs_days: int = Field(30, ge=2, description="Files that one task of a run hands to the next.")
+    snapshots_days: int = Field(30, ge=2, description="Former states of the clean table, except those models pin.")
+    models_days: int = Field(30, ge=2, description="Models that came to nothing, or are no longer gone back to.")
+    former_champions: int = Field(3, ge=1, description="Newest former champions that a rollback can go back to.")
+    ledger_days: int = Field(400, ge=30, description="The ledger's measured windows and decisions.")
+
+
 class Pipeline(Strict):
     """One model to be kept fresh: the whole of `config/pipelines/<name>.yaml`."""
 
@@ -199,6 +218,16 @@ class Pipeline(Strict):
     gate: Gate = Field(default_factory=Gate)
     monitoring: Monitoring = Field(default_factory=Monitoring)
     governor: Governor = Field(default_factory=Governor)
+    retention: Retention = Field(default_factory=Retention)
+
+    @model_validator(mode="after")
+    def _keeps_what_is_learned_from(self) -> "Pipeline":
+        kept, needed = self.retention.clean_days, self.training.window_days + self.training.holdout_days
+        if kept is not None and kept < needed:
+            raise ValueError(
+                f"'retention.clean_days' is {kept}, but a training needs {needed}: 'window_days' + 'holdout_days'"
+            )
+        return self
 
     @model_validator(mode="before")
     @classmethod

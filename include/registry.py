@@ -13,6 +13,7 @@ from mlflow import MlflowClient  # noqa: TID253 - tasks import this file, never 
 from mlflow.entities import Metric, Param, RunStatus, RunTag  # noqa: TID253
 from mlflow.entities.model_registry import ModelVersion  # noqa: TID253
 from mlflow.exceptions import MlflowException  # noqa: TID253
+from mlflow.store.artifact.artifact_repository_registry import get_artifact_repository  # noqa: TID253
 
 from include import artefact
 from include.ledger import Release, open_ledger, releases
@@ -51,6 +52,18 @@ def point_alias(pipeline_name: str, version: int, alias: str = "champion") -> No
     with _forgiving(f"MLflow's alias '{alias}' does not point at {release.id} yet"):
         client = _client()
         client.set_registered_model_alias(pipeline_name, alias, _version_of(client, release).version)
+
+
+def forget(pipeline_name: str, request_id: str) -> bool:
+    """Delete the files of a request's trainings, and say whether MLflow was there; their metrics stay to be read."""
+    with _forgiving(f"the files of {request_id} are still there"):
+        client = _client()
+        experiment = client.get_experiment_by_name(pipeline_name)
+        found = [experiment.experiment_id] if experiment else []
+        for run in client.search_runs(found, f"tags.request_id = '{request_id}'") if found else []:
+            get_artifact_repository(f"{run.info.artifact_uri}/{ARTEFACT}").delete_artifacts()  # type: ignore[no-untyped-call]
+        return True
+    return False
 
 
 def _client() -> MlflowClient:

@@ -23,6 +23,7 @@ class Settings(BaseModel):
     tracking_url: str
     endpoint_url: str
     spark_remote: str | None
+    airflow_logs: Path
 
     @property
     def lake(self) -> Path:
@@ -59,6 +60,7 @@ def load_settings() -> Settings:
             "EVERGREEN_ENDPOINT_URL", f"http://127.0.0.1:{env.get('EVERGREEN_ENDPOINT_PORT', '8090')}"
         ),
         spark_remote=env.get("SPARK_REMOTE"),
+        airflow_logs=Path(env.get("AIRFLOW__LOGGING__BASE_LOG_FOLDER", data / "airflow" / "logs")),
     )
 
 

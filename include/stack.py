@@ -10,6 +10,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
+from datetime import UTC, datetime, timedelta
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -41,6 +42,7 @@ class Stack:
             name: int(os.environ.get(f"EVERGREEN_{name.upper()}_PORT", port)) for name, port in local["ports"].items()
         }
         self._airflow_settings: dict[str, str] = local["airflow"]
+        self._airflow_keep_days: int = local["airflow_keep_days"]
 
     @property
     def password(self) -> str:
@@ -78,9 +80,17 @@ class Stack:
             start_new_session=True,
             preexec_fn=None if detached else die_with_parent,  # noqa: PLW1509 - one prctl call, no locks
         )
+        has_history = (self.data / "airflow" / "airflow.db").exists()
         self.run("airflow", "db", "migrate")
+        if has_history:
+            self._forget_old_runs()
         self.run("supervisorctl", "-c", str(SUPERVISOR), "start", "airflow:*")
         self.run("airflow", "pools", "set", "training", "1", "One training at a time")
+
+    def _forget_old_runs(self) -> None:
+        # Airflow lets no task near its database, so that no DAG can do this.
+        before = datetime.now(UTC) - timedelta(days=self._airflow_keep_days)
+        self.run("airflow", "db", "clean", "--clean-before-timestamp", before.isoformat(), "--skip-archive", "--yes")
 
     def check(self) -> None:
         """Make sure that the services can start; stop those whose supervisor was killed.

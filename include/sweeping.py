@@ -1,10 +1,12 @@
 """This file finds what events have missed, and puts right what crashes have left."""
 
 from collections.abc import Callable, Sequence
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from include import deployment, lake
+from include import deployment
+from include.config import load_pipeline
+from include.housekeeping import keep_house, keep_logs
 from include.ledger import Publication, Release, Request, nights, open_ledger, pauses, releases, requests
 from include.ledger.tables import now
 
@@ -55,6 +57,8 @@ def reconcile(pipeline_names: list[str], claim_hours: float) -> None:
         deployment.reconcile(name)
 
 
-def expire(pipeline_names: list[str], keep_days: int) -> dict[str, Any]:
-    """Remove snapshots and staged files that nothing needs any more, and return what went, by pipeline."""
-    return {name: lake.expire(name, keep_days) for name in pipeline_names}
+def expire(pipeline_names: list[str], log_days: int, now: datetime | None = None) -> dict[str, Any]:
+    """Remove what each pipeline's retention policy keeps no longer, once a day, and return what went, by pipeline."""
+    now = now or datetime.now(UTC)
+    removed = {name: keep_house(load_pipeline(name), now) for name in pipeline_names}
+    return {name: gone for name, gone in {**removed, "airflow": keep_logs(log_days, now)}.items() if gone}

@@ -20,7 +20,7 @@ from great_expectations.expectations.expectation import Expectation  # noqa: E40
 from great_expectations.render.renderer.page_renderer import ValidationResultsPageRenderer  # noqa: E402
 from great_expectations.render.view.view import DefaultJinjaPageView  # noqa: E402
 
-from include.atomic import write_text  # noqa: E402
+from include import reports  # noqa: E402
 from include.errors import ConfigError  # noqa: E402
 from include.pipeline import Pipeline  # noqa: E402
 from include.settings import load_settings  # noqa: E402
@@ -43,9 +43,9 @@ def validate(pipeline: Pipeline, staged_uri: str, run_key: str) -> dict[str, Any
             continue
         rows = pd.concat([pq.ParquetFile(path).read().to_pandas() for path in staged["files"]], ignore_index=True)
         result = batches.get_batch({"dataframe": rows}).validate(suite)
-        report = Path("reports", "validation", day, f"{run_key}.html")
+        report = Path("reports", "validation", day, f"{run_key}{reports.SUFFIX}")
         page = view.render(ValidationResultsPageRenderer().render(result))  # type: ignore[no-untyped-call]
-        write_text(load_settings().lake / pipeline.name / report, page)
+        reports.write_page(load_settings().lake / pipeline.name / report, page)
         outcome["reports"][day] = str(Path(pipeline.name) / report)
         if result.success:
             outcome["passed"].append(day)

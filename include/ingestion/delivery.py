@@ -157,6 +157,7 @@ def _land_file(pipeline: Pipeline, delivered: Delivered, day: str, kind: str) ->
     landed = raw.with_name(f"{name}.rows.parquet")
     if landed.exists():
         check_landed(pipeline, landed, kind)
+        landed.touch()  # in use again: expiry goes by age
         return landed
     table = read(delivered, day, str(raw.relative_to(folder)), columns, optional)
     with replacing(raw) as temporary:

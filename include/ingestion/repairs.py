@@ -116,7 +116,9 @@ def with_repairs(pipeline_name: str, kind: str, day: str, landed: Path) -> Path:
         return landed
     mark = hashlib.sha256("".join(path.name for path in files).encode()).hexdigest()[:12]
     path = landed.with_name(f"{landed.stem}.repaired-{mark}.parquet")
-    if not path.exists():
+    if path.exists():
+        path.touch()  # in use again: expiry goes by age
+    else:
         with replacing(path) as temporary:
             pq.write_table(replace_rows(table, rows), temporary, compression="zstd", write_statistics=False)
     return path

@@ -1,10 +1,10 @@
 """This file keeps what happened to each day: partitions, publications, measured windows, decisions."""
 
 from collections.abc import Iterable, Sequence
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import select, update
+from sqlalchemy import delete, select, update
 from sqlalchemy.orm import Session
 
 from include.ledger.tables import Decision, Partition, Publication, Window, now
@@ -76,6 +76,25 @@ def decisions_of(session: Session, pipeline: str, *, newest: int) -> Sequence[De
     """Return the newest decisions, newest first."""
     query = select(Decision).where(Decision.pipeline == pipeline).order_by(Decision.at.desc()).limit(newest)
     return session.scalars(query).all()
+
+
+def expire_days(session: Session, pipeline: str, first_kept: str) -> None:
+    """Mark the days before one as expired: what was published of them leaves the table."""
+    session.execute(
+        update(Partition)
+        .where(Partition.pipeline == pipeline, Partition.day < first_kept, Partition.status == "published")
+        .values(status="expired")
+    )
+
+
+def forget_measurements(session: Session, pipeline: str, before: datetime) -> int:
+    """Delete windows and decisions written before a moment, and return how many.
+
+    Publications stay: a small row, which keeps a run that is cleared years later from publishing its days again.
+    """
+    tables: tuple[type[Window | Decision], ...] = (Window, Decision)
+    gone = [session.execute(delete(each).where(each.pipeline == pipeline, each.at < before)) for each in tables]
+    return sum(result.rowcount for result in gone)  # type: ignore[attr-defined]
 
 
 def last_decision(session: Session, pipeline: str) -> Decision | None:

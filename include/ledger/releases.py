@@ -125,6 +125,11 @@ def newest_fence(session: Session, pipeline: str) -> int:
     return session.scalar(select(func.max(Release.fence)).where(Release.pipeline == pipeline)) or 0
 
 
+def forget_model(session: Session, release_id: str) -> None:
+    """Mark a former champion as removed, unless a rollback has taken it up: nobody can go back to it from then on."""
+    _move(session, release_id, {"retired", "rolled_back"}, status="removed")
+
+
 def get_release(session: Session, release_id: str) -> Release:
     """Return a release by id.
 

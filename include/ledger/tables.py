@@ -34,7 +34,7 @@ class Partition(Base):
 
     pipeline: Mapped[str] = mapped_column(primary_key=True)
     day: Mapped[str] = mapped_column(primary_key=True)
-    status: Mapped[str]  # published | refused
+    status: Mapped[str]  # published | refused | expired
     rows: Mapped[int]
     labelled: Mapped[int] = mapped_column(default=0, server_default="0")  # rows whose outcome is known
     quarantined: Mapped[int]
@@ -129,7 +129,7 @@ class Release(Awaited, Base):
     pipeline: Mapped[str]
     version: Mapped[int]
     request_id: Mapped[str] = mapped_column(unique=True)
-    status: Mapped[str] = mapped_column(default="candidate")  # … | rejected | failed | rolled_back
+    status: Mapped[str] = mapped_column(default="candidate")  # … | rejected | failed | rolled_back | removed
     model_uri: Mapped[str]  # folder with model.onnx and manifest.json
     sha256: Mapped[str]
     tracking_run: Mapped[str]

@@ -9,7 +9,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from include import atomic
+from include import reports
 from include.monitoring.noise import columns_of
 from include.pipeline import Features, Monitoring
 
@@ -124,8 +124,7 @@ def _compare(current: "pd.DataFrame", reference: "pd.DataFrame", plan: Plan, pag
     if len(effects) > REPORTED_COLUMNS:
         top = sorted(effects, key=lambda name: -effects[name])[:REPORTED_COLUMNS]
         drawn, _ = _run(current, reference, plan, top)
-    with atomic.replacing(page) as temporary:
-        drawn.save_html(str(temporary))
+    reports.write_evidently_page(page, drawn.get_html_str(as_iframe=False))
     return effects
 
 

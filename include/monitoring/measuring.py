@@ -8,6 +8,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
+from include import reports
 from include.artefact import REFERENCE, features_of, read_manifest
 from include.errors import ArtefactError
 from include.learning.kinds import KINDS, task_of
@@ -44,9 +45,9 @@ def _measure_window(  # noqa: PLR0913  one call, and each names another thing
     pipeline: Pipeline, settings: Settings, joined: pa.Table, day: str, version: int, model_uri: str | None
 ) -> Window:
     rows = joined.filter(pc.and_(pc.equal(joined["day"], day), pc.equal(joined["version"], version)))
-    reports = settings.lake / pipeline.name / "reports"
-    page = reports / "drift" / f"{day}-v{version}.html"
-    quality_page = reports / "quality" / f"{day}-v{version}.html"
+    folder = settings.lake / pipeline.name / "reports"
+    page = folder / "drift" / f"{day}-v{version}{reports.SUFFIX}"
+    quality_page = folder / "quality" / f"{day}-v{version}{reports.SUFFIX}"
     labelled, quality, metrics = measure_quality(rows, _task_of(pipeline, model_uri, rows), pipeline, quality_page)
     if quality_page.exists():
         metrics["report"] = str(quality_page.relative_to(settings.lake))

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from include import atomic, evaluation
+from include import evaluation, reports
 from include.learning.metrics import TaskName
 from include.learning.task import LABEL, PREDICTION, Task
 from include.pipeline import Pipeline
@@ -56,8 +56,7 @@ def _write_page(labelled: pa.Table, task: TaskName, page: Path) -> None:
     kind, definition, preset = _PAGES[task](seen)
     frame = labelled.to_pandas().astype({LABEL: kind})
     drawn = Report([preset]).run(Dataset.from_pandas(frame, data_definition=definition), None)
-    with atomic.replacing(page) as temporary:
-        drawn.save_html(str(temporary))
+    reports.write_evidently_page(page, drawn.get_html_str(as_iframe=False))
 
 
 def _binary_page(_seen: list[Any]) -> "Page":

@@ -8,7 +8,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from include import atomic, lake
+from include import atomic, captures, lake
 from include.errors import PublishError
 from include.learning.kinds import KINDS, labels_of
 from include.learning.metrics import TaskName
@@ -29,7 +29,7 @@ def collect(pipeline: Pipeline, publication_id: str) -> str:
     settings = load_settings()
     folder = settings.lake / pipeline.name
     days = _days_of(publication_id)
-    served = [day for day in days if _files(folder, day)]
+    served = [day for day in days if captures.captured_files(_folder(folder, day))]
     tables = [_window(pipeline, folder, day) for day in served]
     nothing = pa.table({"day": pa.array([], pa.string())})
     joined = pa.concat_tables(tables or [nothing], promote_options="permissive")
@@ -67,7 +67,7 @@ def _days_of(publication_id: str) -> list[str]:
 
 def _window(pipeline: Pipeline, folder: Path, day: str) -> pa.Table:
     task, target = pipeline.training.task, pipeline.training.target
-    files = [pq.ParquetFile(path).read() for path in _files(folder, day)]
+    files = captures.read_captured(_folder(folder, day))
     answers = newest_answers(_of_one_kind(files, task, day), pipeline.key)
     clean = lake.read_clean(pipeline.name, day, day, [pipeline.key, target])
     return with_labels(answers, clean, pipeline.key, task, target)
@@ -84,5 +84,5 @@ def _of_one_kind(files: list[pa.Table], task: TaskName, day: str) -> pa.Table:
     return pa.concat_tables(fitting or [nothing], promote_options="permissive")
 
 
-def _files(folder: Path, day: str) -> list[Path]:
-    return sorted((folder / "predictions" / f"day={day}").glob("*.parquet"))
+def _folder(folder: Path, day: str) -> Path:
+    return folder / "predictions" / f"day={day}"

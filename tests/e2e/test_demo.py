@@ -82,8 +82,8 @@ def test_bad_deliveries_were_quarantined_or_refused_and_nothing_else_failed(told
 def test_every_published_day_has_a_validation_report_and_every_served_day_a_drift_report(told):
     lake = told[3] / "lake" / "flight_delays" / "reports"
 
-    assert len(list((lake / "validation").glob("*/*.html"))) >= 202
-    assert len(list((lake / "drift").glob("2013-07-*.html"))) >= 14
+    assert len(list((lake / "validation").glob("*/*.html.gz"))) >= 202
+    assert len(list((lake / "drift").glob("2013-07-*.html.gz"))) >= 14
 
 
 def test_nothing_is_left_running(told):

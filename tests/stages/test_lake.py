@@ -198,6 +198,43 @@ def test_expiry_leaves_what_a_running_ingest_has_staged(pipeline, stage, tmp_pat
     assert {path.name for path in staged.iterdir()} == {"a", "young"}
 
 
+def test_a_snapshot_that_lost_its_tag_expires_with_its_files(pipeline, stage, tmp_path):
+    tagged, _ = lake.publish(pipeline, stage("a", d2013_07_01=["a"]), [FIRST])
+    lake.tag_snapshot(NAME, tagged, "v1")
+    lake.publish(pipeline, stage("b", d2013_07_01=["b"]), [FIRST])
+    time.sleep(0.01)
+
+    lake.untag_snapshot(NAME, "v1")
+    lake.untag_snapshot(NAME, "v1")
+    lake.expire(NAME, 0)
+
+    assert [path.name for path in (tmp_path / "lake" / NAME / "staged").iterdir()] == ["b"]
+
+
+def test_forgotten_days_leave_the_table_and_then_the_disk(pipeline, stage, tmp_path):
+    lake.publish(pipeline, stage("a", d2013_07_01=["a"]), [FIRST])
+    lake.publish(pipeline, stage("b", d2013_07_02=["b"]), [SECOND])
+
+    lake.forget_days(pipeline, SECOND)
+    lake.forget_days(pipeline, SECOND)
+
+    assert keys_of() == ["b"]
+    assert [each.summary.operation.value for each in open_table(NAME).snapshots()] == ["append", "append", "delete"]
+    time.sleep(0.01)
+    lake.expire(NAME, 0)
+    assert [path.name for path in (tmp_path / "lake" / NAME / "staged").iterdir()] == ["b"]
+
+
+def test_table_metadata_of_a_commit_that_came_to_nothing_is_removed(pipeline, stage):
+    lake.publish(pipeline, stage("a", d2013_07_01=["a"]), [FIRST])
+    orphan = Path(open_table(NAME).metadata_location.removeprefix("file:")).with_name("00099-x.metadata.json")
+    orphan.write_text("{}")
+    os.utime(orphan, (0, 0))
+
+    assert lake.expire(NAME, 3)["metadata_files"] == 1
+    assert keys_of() == ["a"]
+
+
 def test_clean_rows_reach_pandas_with_their_types(pipeline, stage):
     lake.publish(pipeline, stage("a", {"late": [True, None]}, d2013_07_01=["a", "b"]), [FIRST])
 

@@ -159,3 +159,21 @@ def test_other_errors_are_not_forgiven(
 
     with pytest.raises(MlflowException, match="malformed"):
         registry.log_training(*model)
+
+
+def test_a_forgotten_trainings_files_go_and_its_numbers_stay(
+    client: MlflowClient, model: tuple[Path, dict[str, Any]], settings: Settings
+) -> None:
+    run_id = registry.log_training(*model)
+    files = [path for path in (settings.data / "mlartifacts").rglob("*") if path.is_file()]
+
+    assert registry.forget("rides", "rides.hand.one")
+    assert registry.forget("rides", "rides.hand.one")
+
+    assert files
+    assert not any(path.exists() for path in files)
+    assert client.get_run(run_id).data.metrics["final_auc"] == pytest.approx(0.7)
+
+
+def test_nothing_is_forgotten_while_mlflow_is_away(away: None, settings: Settings) -> None:
+    assert not registry.forget("rides", "rides.hand.one")

@@ -1,3 +1,4 @@
+import gzip
 import json
 
 import pandas as pd
@@ -46,8 +47,8 @@ def test_good_days_pass_bad_ones_are_refused_with_reason_and_both_keep_a_page(pi
     assert outcome["passed"] == ["good"]
     assert "expect_column_values_to_be_unique(flight_id): 2 of 3 rows fail" in outcome["refused"]["bad"]
     assert "expect_column_values_to_be_between(distance): 1 of 3 rows fail, such as [-7.0]" in outcome["refused"]["bad"]
-    assert outcome["reports"]["bad"] == "flight_delays/reports/validation/bad/run-1.html"
-    page = (tmp_path / "lake" / outcome["reports"]["bad"]).read_text()
+    assert outcome["reports"]["bad"] == "flight_delays/reports/validation/bad/run-1.html.gz"
+    page = gzip.decompress((tmp_path / "lake" / outcome["reports"]["bad"]).read_bytes()).decode()
     assert "<html" in page
     assert "distance" in page
     assert (tmp_path / "lake" / outcome["reports"]["good"]).exists()

@@ -207,3 +207,10 @@ def test_labels_may_be_named_by_a_column_of_their_own_or_be_missing(tmp_path):
     )  # fmt: skip
     write(tmp_path, without)
     assert load_pipeline("mine", tmp_path).outcomes == {}
+
+
+def test_a_clean_table_shorter_than_a_training_needs_is_refused(tmp_path, rides_yaml):
+    (tmp_path / "rides.yaml").write_text(rides_yaml + "retention: {clean_days: 20}\n")
+
+    with pytest.raises(ConfigError, match=r"'retention.clean_days' is 20, but a training needs 57"):
+        load_pipeline("rides", tmp_path)

@@ -126,3 +126,17 @@ def test_the_services_are_told_where_the_others_listen(stack):
     assert environment["SPARK_REMOTE"].startswith(f"sc://127.0.0.1:{ports['spark']}/;token=")
     assert environment["AIRFLOW__API__PORT"] == str(ports["airflow"])
     assert environment["EVERGREEN_DATA"] == str(stack.data)
+
+
+@pytest.mark.parametrize("has_history", [False, True])
+def test_a_start_cleans_airflows_old_records_where_there_are_any(stack, monkeypatch, has_history):
+    commands = []
+    monkeypatch.setattr(Stack, "run", lambda _stack, *command: commands.append(command[:3]))
+    if has_history:
+        (stack.data / "airflow").mkdir(parents=True)
+        (stack.data / "airflow" / "airflow.db").touch()
+
+    stack.start(detached=True)
+
+    assert (("airflow", "db", "clean") in commands) == has_history
+    assert commands[0] == ("airflow", "db", "migrate")

@@ -1,3 +1,5 @@
+import gzip
+
 import numpy as np
 import pyarrow as pa
 import pytest
@@ -27,7 +29,7 @@ def table(num_rows=500, seed=0, **changes):
 def measure(tmp_path):
     def run(current, reference=None, **changes):
         reference = table(seed=1) if reference is None else reference
-        arguments = {"noise": NOISE, "policy": POLICY, "page": tmp_path / "page.html", **changes}
+        arguments = {"noise": NOISE, "policy": POLICY, "page": tmp_path / "drift" / "page.html.gz", **changes}
         return measure_drift(current, reference, FEATURES, **arguments)
 
     return run
@@ -40,7 +42,11 @@ def test_a_moved_column_has_drifted_and_the_others_not(measure, tmp_path):
     assert columns["distance"].effect == pytest.approx(2, abs=0.5)
     assert {columns[name].state for name in ("speed", "carrier", "prediction")} == {"stable"}
     assert drifted_share(columns, FEATURES) == pytest.approx(1 / 3)
-    assert 100_000 < (tmp_path / "page.html").stat().st_size < 8_000_000
+    assert 1_000 < (tmp_path / "drift" / "page.html.gz").stat().st_size < 150_000
+    assert [path.suffixes[-2:] for path in sorted((tmp_path / "library").iterdir())] == [
+        [".js", ".gz"],
+        [".woff2", ".gz"],
+    ]
 
 
 @pytest.mark.parametrize(
@@ -69,7 +75,7 @@ def test_an_empty_day_is_unknown_and_writes_no_page(measure, tmp_path):
 
     assert {column.state for column in columns.values()} == {"unknown"}
     assert drifted_share(columns, FEATURES) is None
-    assert not (tmp_path / "page.html").exists()
+    assert not (tmp_path / "drift" / "page.html.gz").exists()
 
 
 def test_a_column_the_version_did_not_have_is_unknown(measure):
@@ -102,7 +108,7 @@ def test_only_the_columns_that_moved_most_are_drawn(measure, tmp_path, monkeypat
 
     columns = measure(table(speed=np.random.default_rng(3).normal(2, 1, 500)))
 
-    page = (tmp_path / "page.html").read_text()
+    page = gzip.decompress((tmp_path / "drift" / "page.html.gz").read_bytes()).decode()
     assert "Drift in column 'speed'" in page
     assert "Drift in column 'distance'" not in page
     assert columns["distance"].state == "stable"

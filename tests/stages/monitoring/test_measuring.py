@@ -1,3 +1,4 @@
+import gzip
 import json
 import subprocess
 import sys
@@ -78,10 +79,11 @@ def test_a_served_day_becomes_a_window_with_quality_drift_and_a_page(rides, cham
     assert window.drifted_share == 0.5
     assert window.measures["drift"]["columns"]["distance"]["state"] == "drifted"
     assert window.measures["quality"]["log_loss"] > 0
-    assert window.report == "rides/reports/drift/2020-01-02-v1.html"
+    assert window.report == "rides/reports/drift/2020-01-02-v1.html.gz"
     assert (settings.lake / window.report).exists()
-    assert window.measures["quality"]["report"] == "rides/reports/quality/2020-01-02-v1.html"
-    assert "ROC AUC" in (settings.lake / window.measures["quality"]["report"]).read_text()
+    assert window.measures["quality"]["report"] == "rides/reports/quality/2020-01-02-v1.html.gz"
+    page = settings.lake / window.measures["quality"]["report"]
+    assert "ROC AUC" in gzip.decompress(page.read_bytes()).decode()
     json.dumps(window.measures, allow_nan=False)
 
 
@@ -143,7 +145,8 @@ def test_every_task_has_its_own_quality_and_page(  # noqa: PLR0913
     assert (window.labelled, known["state"]) == (400, "known"), known
     assert window.quality == known[metric] > 0
     assert set(known["labels"]) == set(known["predictions"])
-    assert drawn in (settings.lake / known["report"]).read_text()
+    page = settings.lake / known["report"]
+    assert drawn in gzip.decompress(page.read_bytes()).decode()
     assert window.measures["drift"]["columns"]["prediction"]["state"] in {"stable", "drifted"}
     json.dumps(window.measures, allow_nan=False)
 

@@ -1,6 +1,10 @@
+import gzip
+
 import pytest
 from fastapi import HTTPException
 from fastapi.testclient import TestClient
+
+from include import reports
 
 
 @pytest.fixture
@@ -24,17 +28,19 @@ def login():
 
 @pytest.fixture
 def report(settings):
-    file = settings.lake / "rides" / "reports" / "drift" / "2020-01-01-v1.html"
-    file.parent.mkdir(parents=True)
-    file.write_text("<p>drift</p>")
+    file = settings.lake / "rides" / "reports" / "drift" / "2020-01-01-v1.html.gz"
+    reports.write_page(file, "<p>drift</p>")
+    (settings.lake / "rides" / "reports" / "library").mkdir()
+    (settings.lake / "rides" / "reports" / "library" / "a.js.gz").write_bytes(gzip.compress(b"draw()"))
+    (settings.lake / "rides" / "reports" / "library" / "noise.json").write_text("{}")
     (settings.lake / "rides" / "reports" / "noise.json").write_text("{}")
-    (settings.lake / "rides" / "secret.html").write_text("no report")
+    (settings.lake / "rides" / "secret.html.gz").write_text("no report")
     (settings.data / "reports").mkdir()
-    (settings.data / "reports" / "outside.html").write_text("outside")
-    return "rides/reports/drift/2020-01-01-v1.html"
+    (settings.data / "reports" / "outside.html.gz").write_text("outside")
+    return "rides/reports/drift/2020-01-01-v1.html.gz"
 
 
-@pytest.mark.parametrize("page", ["/status", "/why/rides", "/reports/rides/reports/drift/2020-01-01-v1.html"])
+@pytest.mark.parametrize("page", ["/status", "/why/rides", "/reports/rides/reports/drift/2020-01-01-v1.html.gz"])
 def test_nobody_sees_anything_without_a_login(login, report, page):
     assert login(None).get(page).status_code == 401
 
@@ -61,16 +67,28 @@ def test_a_report_is_served_as_html(login, report):
     assert answer.headers["content-type"].startswith("text/html")
 
 
+def test_the_library_reports_share_is_served_to_pages_that_have_no_login_of_their_own(login, report):
+    answer = login(None).get("/reports/rides/reports/library/a.js.gz")
+
+    assert (answer.status_code, answer.text) == (200, "draw()")
+    assert answer.headers["access-control-allow-origin"] == "*"
+
+
+@pytest.mark.parametrize("name", ["noise.json", "..%2Fdrift%2F2020-01-01-v1.html.gz", "nothing.js.gz"])
+def test_nothing_but_libraries_is_served_without_a_login(login, report, name):
+    assert login(None).get(f"/reports/rides/reports/library/{name}").status_code in {401, 404}
+
+
 @pytest.mark.parametrize(
     "path",
     [
-        "rides/secret.html",
+        "rides/secret.html.gz",
         "rides/reports/noise.json",
         "rides/reports/drift",
-        "rides/reports/drift/nothing.html",
-        "rides/reports/..%2Fsecret.html",
-        "..%2Freports%2Foutside.html",
-        "rides%2Freports%2F..%2F..%2F..%2Freports%2Foutside.html",
+        "rides/reports/drift/nothing.html.gz",
+        "rides/reports/..%2Fsecret.html.gz",
+        "..%2Freports%2Foutside.html.gz",
+        "rides%2Freports%2F..%2F..%2F..%2Freports%2Foutside.html.gz",
         "%2Fetc%2Fpasswd",
     ],
 )
@@ -79,9 +97,9 @@ def test_whatever_is_no_report_is_not_found(login, report, path):
 
 
 def test_a_link_out_of_the_lake_is_not_followed(login, report, settings):
-    (settings.lake / "rides" / "reports" / "link.html").symlink_to(settings.data / "reports" / "outside.html")
+    (settings.lake / "rides" / "reports" / "link.html.gz").symlink_to(settings.data / "reports" / "outside.html.gz")
 
-    assert login("admin").get("/reports/rides/reports/link.html").status_code == 404
+    assert login("admin").get("/reports/rides/reports/link.html.gz").status_code == 404
 
 
 def test_the_status_page_names_the_pipelines(login, rides):

@@ -1,0 +1,188 @@
+"""This file erases one subject, by its key, from what the endpoint has captured and from all that was derived from it.
+
+What was delivered (landing zone, raw zone, clean table) is the deliverer's to correct: it is searched and named, not
+changed, since the next delivery or the next cleaning would bring it back.
+"""
+
+import gzip
+import json
+import logging
+import os
+import re
+import secrets
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from hashlib import sha256
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+
+from include import artefact, atomic, captures
+from include.errors import ErasureError
+from include.ledger import nights, open_ledger
+from include.pipeline import Pipeline
+from include.reports import SUFFIX
+from include.settings import load_settings
+
+log = logging.getLogger(__name__)
+
+ERASED = "(erased)"
+_SAMPLES = (artefact.HOLDOUT, artefact.REFERENCE)
+
+
+@dataclass
+class Erasure:
+    """Where a subject was found: rows or mentions, by file or place."""
+
+    erased: dict[str, int] = field(default_factory=dict)
+    elsewhere: dict[str, int] = field(default_factory=dict)  # found, and not touched
+
+
+def erase(pipeline: Pipeline, value: str, *, really: bool) -> Erasure:
+    """Find a subject and, if really wanted, erase it, look again, and write that down under a salted hash of its key.
+
+    A repeated erasure does what is still to be done.
+
+    :raises ErasureError: if it is still (or again) somewhere afterwards.
+    """
+    if not really:
+        return Erasure(_find(pipeline, value), _find_elsewhere(pipeline, value))
+    with captures.rewriting(pipeline.name):
+        found = _find(pipeline, value)
+        for path, keep in _tables(pipeline, value):
+            _rewrite(path, keep)
+        for path in _pages(pipeline, value):
+            path.unlink(missing_ok=True)
+        _redact_notes(pipeline, value)
+        if left := _find(pipeline, value):
+            raise ErasureError(
+                f"{pipeline.name}: the subject is still, or again, in {sorted(left)}: it was written there meanwhile. "
+                "Erase it again."
+            )
+        _write_down(pipeline, value, found)
+    return Erasure(found, _find_elsewhere(pipeline, value))
+
+
+def _find(pipeline: Pipeline, value: str) -> dict[str, int]:
+    """Count rows and mentions in everything that is erased."""
+    found = {}
+    for path, keep in _tables(pipeline, value):
+        rows = pq.ParquetFile(path).read()
+        if number := len(rows) - (pc.sum(keep(rows)).as_py() or 0):
+            found[str(path)] = number
+    found |= {str(path): 1 for path in _pages(pipeline, value)}
+    with open_ledger() as session:
+        notes = sum(bool(_mention(value).search(row.note)) for row in nights.partitions_of(session, pipeline.name))
+    return found | ({"ledger: notes of refused partitions": notes} if notes else {})
+
+
+def _redact_notes(pipeline: Pipeline, value: str) -> None:
+    with open_ledger() as session:
+        engine = session.get_bind().engine
+        if engine.dialect.name == "sqlite":  # it leaves old text in the pages it frees, unless told otherwise
+            session.connection().exec_driver_sql("PRAGMA secure_delete=ON")
+        for row in nights.partitions_of(session, pipeline.name):
+            row.note = _mention(value).sub(ERASED, row.note)
+    if engine.dialect.name == "sqlite":
+        connection = engine.raw_connection()
+        connection.cursor().execute("PRAGMA wal_checkpoint(TRUNCATE)")  # the log has a copy of each changed page
+        connection.close()
+
+
+Keep = Callable[[pa.Table], pa.Array]
+
+
+def _tables(pipeline: Pipeline, value: str) -> Iterator[tuple[Path, Keep]]:
+    """Yield every Parquet that is erased from, with what tells the rows that stay."""
+    settings = load_settings()
+    lake = settings.lake / pipeline.name
+
+    def is_another(rows: pa.Table) -> pa.Array:
+        if pipeline.key not in rows.column_names:
+            return pa.array([True] * len(rows))
+        return pc.fill_null(pc.not_equal(rows[pipeline.key].cast(pa.string()), value), True)
+
+    def holds_another(rows: pa.Table) -> pa.Array:
+        return pa.array([not _is_about(text, pipeline.key, value) for text in rows["row"].to_pylist()], pa.bool_())
+
+    for pattern in ("predictions/day=*/[!.]*.parquet", "runs/*/windows.parquet"):
+        yield from ((path, is_another) for path in sorted(lake.glob(pattern)))
+    yield from ((path, holds_another) for path in sorted(lake.glob("quarantine/run=*/day=*/[!._]*.parquet")))
+    folders = [*(settings.models / pipeline.name).glob("*"), *_tracked_models(settings.data, pipeline.name)]
+    yield from ((path, is_another) for folder in folders for name in _SAMPLES if (path := folder / name).is_file())
+
+
+def _tracked_models(data: Path, pipeline_name: str) -> Iterator[Path]:
+    """Yield MLflow's copies of the pipeline's models, where MLflow keeps them on this disk."""
+    for card in (data / "mlartifacts").rglob("card.md"):
+        if card.read_text().startswith(f"# {pipeline_name}: "):
+            yield card.parent
+
+
+def _pages(pipeline: Pipeline, value: str) -> list[Path]:
+    """Return the reports that show the key: Great Expectations quotes rows that fail."""
+    pages = (load_settings().lake / pipeline.name / "reports").rglob(f"*{SUFFIX}")
+    return [path for path in pages if _mention(value).search(gzip.decompress(path.read_bytes()).decode())]
+
+
+def _find_elsewhere(pipeline: Pipeline, value: str) -> dict[str, int]:
+    """Count rows and mentions in what is not touched: deliveries, clean files of every snapshot kept, logs."""
+    settings = load_settings()
+    lake = settings.lake / pipeline.name
+    found = {}
+    for path in [*lake.glob("raw/**/*.parquet"), *lake.glob("staged/**/*.parquet")]:
+        rows = pq.ParquetFile(path)
+        if pipeline.key in rows.schema_arrow.names:
+            keys = rows.read(columns=[pipeline.key])[pipeline.key].cast(pa.string())
+            if number := pc.sum(pc.equal(keys, value)).as_py():
+                found[str(path)] = number
+    texts = [*lake.glob("raw/**/*"), *(settings.data / "landing").rglob("*"), *settings.airflow_logs.rglob("*.log")]
+    for path in texts:
+        if path.is_file() and path.suffix != ".parquet":
+            content = path.read_bytes()
+            text = (gzip.decompress(content) if path.suffix == ".gz" else content).decode(errors="replace")
+            if number := len(_mention(value).findall(text)):
+                found[str(path)] = number
+    return found
+
+
+def _is_about(text: str, key: str, value: str) -> bool:
+    """Say whether a quarantined row is the subject's; a malformed one has no columns, so that a mention is enough."""
+    row = json.loads(text)
+    return str(row[key]) == value if key in row else bool(_mention(value).search(text))
+
+
+def _mention(value: str) -> re.Pattern[str]:
+    return re.compile(rf"(?<![\w-]){re.escape(value)}(?![\w-])")
+
+
+def _rewrite(path: Path, keep: Keep) -> None:
+    try:
+        rows, before = pq.ParquetFile(path).read(), path.stat()
+    except FileNotFoundError:  # a run has replaced it meanwhile; the last look finds what it wrote instead
+        return
+    kept = rows.filter(keep(rows))
+    if len(kept) == len(rows):
+        return
+    with atomic.replacing(path) as temporary:
+        pq.write_table(kept, temporary, compression="zstd")
+        os.utime(temporary, (before.st_mtime, before.st_mtime))  # it is kept no longer than it would have been
+
+
+def _write_down(pipeline: Pipeline, value: str, found: dict[str, int]) -> None:
+    """Append what was erased to the pipeline's record; the salted hash lets someone who knows the key find it."""
+    path = load_settings().lake / pipeline.name / "erasures.jsonl"
+    salt = secrets.token_hex(8)
+    line = {
+        "at": datetime.now(UTC).isoformat(timespec="seconds"),
+        "salt": salt,
+        "sha256": sha256(f"{salt}{value}".encode()).hexdigest(),
+        "places": len(found),
+        "rows": sum(found.values()),
+    }
+    before = path.read_text() if path.exists() else ""
+    atomic.write_text(path, f"{before}{json.dumps(line)}\n")
+    log.info("%s: erased %s rows in %s places, sha256 %s", pipeline.name, line["rows"], line["places"], line["sha256"])
