@@ -1,0 +1,22 @@
+"""This file runs the long trials and writes what came of them into bench/soak.json: `python -m soak [NAME …]`."""
+
+import sys
+from collections.abc import Callable
+from typing import Any
+
+from bench.record import write_down
+from include.settings import ROOT
+from soak import kills
+
+RESULTS = ROOT / "bench" / "soak.json"
+TRIALS: dict[str, Callable[[], dict[str, Any]]] = {"kills": kills.measure}
+
+
+def main(wanted: list[str]) -> None:
+    """Run the trials asked for (all, if none is), and write each one down when it is over."""
+    for name in wanted or TRIALS:
+        write_down(RESULTS, name, TRIALS[name]())
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])
