@@ -6,10 +6,10 @@ from typing import Any
 
 from bench.record import write_down
 from include.settings import ROOT
-from soak import fuzz, year
+from soak import fuzz, kills, year
 
 RESULTS = ROOT / "bench" / "soak.json"
-TRIALS: dict[str, Callable[[], dict[str, Any]]] = {"fuzz": fuzz.measure, "year": year.measure}
+TRIALS: dict[str, Callable[[], dict[str, Any]]] = {"fuzz": fuzz.measure, "year": year.measure, "kills": kills.measure}
 
 
 def main(wanted: list[str]) -> None:

@@ -84,6 +84,14 @@ class Airflow:
         """Return all task instances of all runs."""
         return self._pages("/dags/~/dagRuns/~/taskInstances", "task_instances")
 
+    def tasks_since(self, dag_id: str, since: str) -> list[dict[str, Any]]:
+        """Return the task instances of a DAG's runs that were asked for after a moment (ISO 8601)."""
+        runs = self._get(f"/dags/{dag_id}/dagRuns", run_after_gte=since, limit=100)["dag_runs"]
+        found: list[dict[str, Any]] = []
+        for run in runs:
+            found += self._get(f"/dags/{dag_id}/dagRuns/{run['dag_run_id']}/taskInstances")["task_instances"]
+        return found
+
     def _pages(self, path: str, key: str) -> list[dict[str, Any]]:
         rows: list[dict[str, Any]] = []
         while True:
