@@ -1,6 +1,7 @@
 """This file is the command `evergreen`."""
 
 import json
+import os
 import sys
 from pathlib import Path
 from typing import Annotated
@@ -19,9 +20,12 @@ console = Console()
 @app.command()
 def status(pipeline: Annotated[str | None, typer.Argument(help="One pipeline; all, if not given.")] = None) -> None:
     """Show every pipeline's champion, newest days, open requests and what the governor last said."""
-    from include.status import status_view
+    from include.status import broken_view, status_view
 
-    console.print(status_view([load_pipeline(pipeline)] if pipeline else load_pipelines()))
+    if pipeline:
+        console.print(status_view([load_pipeline(pipeline)]))
+    else:
+        console.print(status_view(load_pipelines()), broken_view())
 
 
 OnePipeline = Annotated[str | None, typer.Argument(help="One pipeline; all, if not given.")]
@@ -148,6 +152,16 @@ def up() -> None:
     table.add_row("[bold]mlflow[/]", stack.urls["mlflow"], "trainings and models")
     console.print(table)
     console.print("`make down` stops them; their logs are in", stack.data / "logs")
+
+
+@app.command(
+    context_settings={"allow_extra_args": True, "ignore_unknown_options": True, "help_option_names": []},
+)
+def airflow(context: typer.Context) -> None:
+    """Run Airflow's own command line on this installation: `evergreen airflow backfill create --help`."""
+    from include.stack import BIN, Stack
+
+    os.execve(BIN / "airflow", ["airflow", *context.args], Stack().environment)  # noqa: S606 - no shell is wanted
 
 
 @app.command()

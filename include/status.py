@@ -10,11 +10,12 @@ from rich.panel import Panel
 from rich.table import Table
 from sqlalchemy.orm import Session
 
-from include.config import load_pipelines
-from include.ledger import Partition, Release, Window, nights, open_ledger, pauses, releases, requests
+from include.config import broken_pipelines, load_pipelines
+from include.ledger import Partition, Release, Request, Window, nights, open_ledger, pauses, releases, requests
 from include.pipeline import Pipeline
 
 NEWEST = 7
+LEGEND = "known: rows whose outcome has arrived · bad: rows in quarantine · drift: share of the model's columns"
 
 
 def status_view(pipelines: Iterable[Pipeline], *, has_links: bool = False) -> RenderableType:
@@ -26,8 +27,18 @@ def status_view(pipelines: Iterable[Pipeline], *, has_links: bool = False) -> Re
 def status_page() -> str:
     """Return the status of all pipelines as an HTML page, with links to the reports."""
     console = Console(record=True, width=150, file=io.StringIO())
-    console.print(status_view(load_pipelines(), has_links=True))
+    console.print(status_view(load_pipelines(), has_links=True), broken_view())
     return console.export_html(inline_styles=True)
+
+
+def broken_view() -> RenderableType:
+    """Return a panel for each pipeline whose YAML cannot be read: its DAGs are gone until it is mended."""
+    return Group(
+        *(
+            Panel(escape(why), title=f"[bold red]{name}: cannot be read[/]", title_align="left", border_style="red")
+            for name, why in broken_pipelines().items()
+        )
+    )
 
 
 def _panel(session: Session, pipeline: Pipeline, *, has_links: bool) -> Panel:
@@ -43,7 +54,9 @@ def _panel(session: Session, pipeline: Pipeline, *, has_links: bool) -> Panel:
     decision = nights.last_decision(session, pipeline.name)
     facts.add_row(
         "governor",
-        f"[bold]{decision.action}[/]: {escape(decision.reason)}" if decision else "has not said anything yet",
+        f"[bold]{decision.action}[/] ({decision.at:%Y-%m-%d %H:%M} UTC): {escape(decision.reason)}"
+        if decision
+        else "has not said anything yet: it speaks after each night",
     )
     days = nights.partitions_of(session, pipeline.name, newest=NEWEST)
     if refused := [f"{row.day}: {escape(row.note)}" for row in days if row.status == "refused"]:
@@ -72,7 +85,7 @@ def _champion(champion: Release | None) -> str:
 
 
 def _days(days: Sequence[Partition], windows: Mapping[str, Window], shown: Sequence[str], *, has_links: bool) -> Table:
-    table = Table(box=None)
+    table = Table(box=None, caption=LEGEND, caption_justify="left")
     for heading in (
         "day",
         "status",
@@ -110,7 +123,15 @@ def _links(row: Partition, window: Window | None) -> str:
 
 
 def _releases(session: Session, pipeline: Pipeline) -> Table:
-    table = Table("version", "state", "asked for by", "the gate said", box=None)
+    table = Table("version", "state", "asked for because", "the gate said", "since then", box=None)
     for release in releases.releases_of(session, pipeline.name)[:NEWEST]:
-        table.add_row(f"v{release.version}", release.status, release.request_id, escape(release.note))
+        request = session.get(Request, release.request_id)
+        verdict = str(release.gate.get("reason", ""))
+        table.add_row(
+            f"v{release.version}",
+            release.status,
+            escape(f"{request.triggered_by}: {request.reason}" if request else release.request_id),
+            escape(verdict),
+            escape("" if release.note == verdict else release.note),
+        )
     return table

@@ -65,9 +65,15 @@ def measure_drift(  # noqa: PLR0913  the two samples, what is compared how, and 
         categorical=tuple(name for name in categorical if name not in problems),
         thresholds={name: max(SMALLEST_EFFECT, policy.noise_factor * noise.get(name, 0.0)) for name in names},
     )
-    is_worth_it = bool(plan.numeric or plan.categorical)
-    effects = _compare(_frame(current, plan), _frame(reference, plan), plan, page) if is_worth_it else {}
-    return {name: _column(problems.get(name), effects.get(name), plan.thresholds[name]) for name in names}
+
+    def judged(effects: Mapping[str, float]) -> dict[str, Column]:
+        return {name: _column(problems.get(name), effects.get(name), plan.thresholds[name]) for name in names}
+
+    if not (plan.numeric or plan.categorical):
+        return judged({})
+    drawn, effects = _compare(_frame(current, plan), _frame(reference, plan), plan)
+    reports.write_evidently_page(page, drawn.get_html_str(as_iframe=False), summary_of(judged(effects)))
+    return judged(effects)
 
 
 def drifted_share(columns: Mapping[str, Column], features: Features) -> float | None:
@@ -79,6 +85,26 @@ def drifted_share(columns: Mapping[str, Column], features: Features) -> float | 
 def as_measures(columns: Mapping[str, Column]) -> dict[str, Any]:
     """Return the columns' states as JSON can hold them."""
     return {name: asdict(column) for name, column in columns.items()}
+
+
+def summary_of(columns: Mapping[str, Column]) -> str:
+    """Return the columns as a table for people: what drifted first, furthest beyond its threshold on top."""
+    order = sorted(columns.items(), key=lambda item: -((item[1].effect or 0) / (item[1].threshold or 1)))
+    rows = [
+        (
+            (name, ""),
+            (column.state, {"drifted": "bad", "stable": "good"}.get(column.state, "")),
+            ("" if column.effect is None else f"{column.effect:.3f}", ""),
+            ("" if column.threshold is None else f"{column.threshold:.3f}", ""),
+            (column.why, ""),
+        )
+        for name, column in order
+    ]
+    note = (
+        "Effect: how far the day lies from the window the model was trained on. Threshold: how far the furthest single "
+        "day of that window lay from it, with a margin. Below: Evidently's plots, on the same scale of effects."
+    )
+    return reports.table_of("Drift, column by column", ("column", "state", "effect", "threshold", "why"), rows, note)
 
 
 def _column(problem: str | None, effect: float | None, threshold: float) -> Column:
@@ -119,13 +145,12 @@ def _frame(table: pa.Table, plan: Plan) -> "pd.DataFrame":
     return frame
 
 
-def _compare(current: "pd.DataFrame", reference: "pd.DataFrame", plan: Plan, page: Path) -> dict[str, float]:
+def _compare(current: "pd.DataFrame", reference: "pd.DataFrame", plan: Plan) -> tuple[Any, dict[str, float]]:
     drawn, effects = _run(current, reference, plan, [*plan.numeric, *plan.categorical])
     if len(effects) > REPORTED_COLUMNS:
         top = sorted(effects, key=lambda name: -effects[name])[:REPORTED_COLUMNS]
         drawn, _ = _run(current, reference, plan, top)
-    reports.write_evidently_page(page, drawn.get_html_str(as_iframe=False))
-    return effects
+    return drawn, effects
 
 
 def _run(

@@ -40,7 +40,7 @@ def measure_quality(
         found = evaluation.metrics(everyone, labels, predictions, prices=everyone.prices(pipeline.gate.costs))
     except ValueError as error:
         return len(labelled), None, {"state": "unknown", "why": str(error)}
-    _write_page(labelled.select([LABEL, PREDICTION]), task.name, page)
+    _write_page(labelled.select([LABEL, PREDICTION]), task.name, page, _summary(found, len(labelled), len(window)))
     spread = {
         "labels": everyone.summary(labels),
         "predictions": everyone.summary(everyone.decided(predictions)),
@@ -48,7 +48,17 @@ def measure_quality(
     return len(labelled), found[pipeline.governor.metric], {"state": "known", **found, **spread}
 
 
-def _write_page(labelled: pa.Table, task: TaskName, page: Path) -> None:
+def _summary(found: dict[str, Any], num_labelled: int, num_rows: int) -> str:
+    rows = [((name, ""), (f"{value:.4f}", "")) for name, value in found.items() if isinstance(value, float)]
+    note = (
+        f"On {num_labelled:,} rows with a known outcome, of {num_rows:,} that were answered; gate and governor judge "
+        "by these numbers. Below: Evidently's page. It counts a probability above 0.5 as a yes: where none is that "
+        "sure, its precision and recall are 0, and the model may order the rows well all the same."
+    )
+    return reports.table_of("Quality", ("metric", "value"), rows, note)
+
+
+def _write_page(labelled: pa.Table, task: TaskName, page: Path, summary: str) -> None:
     # Imported here: Evidently takes seconds, and most publications have nothing to measure.
     from evidently import Dataset, Report  # noqa: PLC0415
 
@@ -56,7 +66,7 @@ def _write_page(labelled: pa.Table, task: TaskName, page: Path) -> None:
     kind, definition, preset = _PAGES[task](seen)
     frame = labelled.to_pandas().astype({LABEL: kind})
     drawn = Report([preset]).run(Dataset.from_pandas(frame, data_definition=definition), None)
-    reports.write_evidently_page(page, drawn.get_html_str(as_iframe=False))
+    reports.write_evidently_page(page, drawn.get_html_str(as_iframe=False), summary)
 
 
 def _binary_page(_seen: list[Any]) -> "Page":

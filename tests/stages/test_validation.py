@@ -49,8 +49,10 @@ def test_good_days_pass_bad_ones_are_refused_with_reason_and_both_keep_a_page(pi
     assert "expect_column_values_to_be_between(distance): 1 of 3 rows fail, such as [-7.0]" in outcome["refused"]["bad"]
     assert outcome["reports"]["bad"] == "flight_delays/reports/validation/bad/run-1.html.gz"
     page = gzip.decompress((tmp_path / "lake" / outcome["reports"]["bad"]).read_bytes()).decode()
-    assert "<html" in page
-    assert "distance" in page
+    assert "flight_delays, bad: refused" in page
+    assert page.count("✘") == 2
+    assert "such as [-7.0]" in page
+    assert "http" not in page, "a page must show itself without the internet"
     assert (tmp_path / "lake" / outcome["reports"]["good"]).exists()
 
 

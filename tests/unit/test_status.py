@@ -1,4 +1,5 @@
 import io
+import re
 
 import pytest
 from rich.console import Console
@@ -15,12 +16,12 @@ def history(settings):
     """A champion that served a day, a refused day, and the governor's word."""
     fields = {
         "model_uri": "", "sha256": "", "tracking_run": "", "judged_until": "2020-01-30", "quality": 0.7,
-        "metrics": {"auc": 0.7123}, "gate": {}, "compared_with": None,
+        "metrics": {"auc": 0.7123}, "gate": {"reason": "Passed: auc 0.71"}, "compared_with": None,
     }  # fmt: skip
     report = f"rides/reports/drift/{DAY}-v1.html"
     with open_ledger() as session:
         release = releases.add_release(session, "rides", "rides.first.one", **fields)
-        releases.judge(session, release.id, approved=True, note="Passed: auc")
+        releases.judge(session, release.id, approved=True, note="Passed: auc 0.71")
         releases.finish_promotion(session, release.id, releases.begin_promotion(session, release.id))
         for day, word in ((DAY, "published"), ("2020-02-02", "refused")):
             page = f"rides/reports/validation/{day}/run.html"
@@ -63,7 +64,7 @@ def test_champion_days_and_decision_are_shown(rides, history):
 
     assert "version 1, serving for 0:00:0" in text
     assert "has seen data until 2020-01-30; on days it had not seen: auc 0.712" in text
-    assert "nothing: all is well" in text
+    assert re.search(r"nothing \(20.. UTC\): all is well".replace("..", r"[\d: -]+"), text)
     [served] = [line for line in text.splitlines() if DAY in line and "published" in line]
     for word in ("1,234", "50%", "v1", "25%", "0.691"):
         assert word in served
@@ -95,3 +96,22 @@ def test_what_a_person_wrote_is_text_and_not_markup(rides, settings):
 
     assert "see [/] <script>" in text_of(rides)
     assert "<script>" not in status.status_page()
+
+
+def test_why_a_release_was_asked_for_what_the_gate_said_and_what_came_later_stand_apart(rides, history):
+    with open_ledger() as session:
+        requests.file_request(session, "rides", reason="a look", triggered_by="first", key="one", detail={})
+        releases.get_release(session, "rides.v1").note = "it felt wrong"
+
+    [line] = [line for line in text_of(rides).splitlines() if "v1" in line and "champion" in line]
+
+    assert re.search(r"first: a look +Passed: auc 0\.71 +it felt wrong", line)
+
+
+def test_a_yaml_that_cannot_be_read_is_shown_beside_the_others(rides, settings):
+    (settings.pipelines / "typo.yaml").write_text("owner: [")
+
+    page = status.status_page()
+
+    assert "typo: cannot be read" in page
+    assert "A tiny one." in page
