@@ -62,4 +62,4 @@ soak: setup ## Run the long trials, and write bench/soak.json (10 minutes)
 
 clean: ## Stop everything; remove the environment and all data
 	@if [ -x $(PY) ]; then $(PY) -m include.cli down || true; fi
-	rm -rf .venv "$${EVERGREEN_DATA:-data}"
+	rm -rf .venv .mypy_cache .ruff_cache .pytest_cache .hypothesis evergreen.egg-info "$${EVERGREEN_DATA:-data}"

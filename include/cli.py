@@ -149,7 +149,7 @@ def up() -> None:
     table.add_row("[bold]airflow[/]", stack.urls["airflow"], f"user admin, password {stack.password}")
     table.add_row("[bold]evergreen's page[/]", f"{stack.urls['airflow']}/evergreen/status", "in Airflow's navigation")
     table.add_row("[bold]endpoint[/]", f"{stack.urls['endpoint']}/docs", "what can be asked")
-    table.add_row("[bold]mlflow[/]", stack.urls["mlflow"], "trainings and models")
+    table.add_row("[bold]mlflow[/]", f"{stack.urls['mlflow']}/#/models", "models and their trainings")
     console.print(table)
     console.print("`make down` stops them; their logs are in", stack.data / "logs")
 

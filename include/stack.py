@@ -182,6 +182,7 @@ class Stack:
             MARK: str(self.data),
             "EVERGREEN_ENDPOINT_URL": self.urls["endpoint"],
             "MLFLOW_TRACKING_URI": self.urls["mlflow"],
+            "MLFLOW_DISABLE_TELEMETRY": "true",
             "SPARK_REMOTE": f"sc://127.0.0.1:{ports['spark']}/;token={token}",
             "SPARK_CONNECT_AUTHENTICATE_TOKEN": token,
             "AIRFLOW_HOME": str(self.data / "airflow"),
