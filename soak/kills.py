@@ -86,7 +86,7 @@ def _write_pipeline(folder: Path) -> None:
     folder.mkdir()
     text = (ROOT / "config" / "pipelines" / f"{PIPELINE}.yaml").read_text()
     for old, new in {
-        "start: 2013-07-08, end: 2013-07-21": "start: 2013-12-30, end: 2013-12-30",  # nights are started by hand here
+        "start: 2013-07-08, end: 2013-07-21": "start: 2013-01-01, end: 2013-01-01",  # nights are started by hand here
         "window_days: 56": "window_days: 10",
         "holdout_days: 14": "holdout_days: 4",
         "epochs: 5": "epochs: 1",
