@@ -106,7 +106,8 @@ def _tables(pipeline: Pipeline, value: str) -> Iterator[tuple[Path, Keep]]:
         return pc.fill_null(pc.not_equal(rows[pipeline.key].cast(pa.string()), value), True)
 
     def holds_another(rows: pa.Table) -> pa.Array:
-        return pa.array([not _is_about(text, pipeline.key, value) for text in rows["row"].to_pylist()], pa.bool_())
+        about = [_is_about(text, {pipeline.key, pipeline.label_key}, value) for text in rows["row"].to_pylist()]
+        return pa.array([not each for each in about], pa.bool_())
 
     for pattern in ("predictions/day=*/[!.]*.parquet", "runs/*/windows.parquet"):
         yield from ((path, is_another) for path in sorted(lake.glob(pattern)))
@@ -135,9 +136,8 @@ def _find_elsewhere(pipeline: Pipeline, value: str) -> dict[str, int]:
     found = {}
     for path in [*lake.glob("raw/**/*.parquet"), *lake.glob("staged/**/*.parquet")]:
         rows = pq.ParquetFile(path)
-        if pipeline.key in rows.schema_arrow.names:
-            keys = rows.read(columns=[pipeline.key])[pipeline.key].cast(pa.string())
-            if number := pc.sum(pc.equal(keys, value)).as_py():
+        for key in {pipeline.key, pipeline.label_key} & set(rows.schema_arrow.names):
+            if number := pc.sum(pc.equal(rows.read(columns=[key])[key].cast(pa.string()), value)).as_py():
                 found[str(path)] = number
     texts = [*lake.glob("raw/**/*"), *(settings.data / "landing").rglob("*"), *settings.airflow_logs.rglob("*.log")]
     for path in texts:
@@ -149,10 +149,11 @@ def _find_elsewhere(pipeline: Pipeline, value: str) -> dict[str, int]:
     return found
 
 
-def _is_about(text: str, key: str, value: str) -> bool:
+def _is_about(text: str, keys: set[str], value: str) -> bool:
     """Say whether a quarantined row is the subject's; a malformed one has no columns, so that a mention is enough."""
     row = json.loads(text)
-    return str(row[key]) == value if key in row else bool(_mention(value).search(text))
+    found = [str(row[key]) for key in keys if key in row]
+    return value in found if found else bool(_mention(value).search(text))
 
 
 def _mention(value: str) -> re.Pattern[str]:

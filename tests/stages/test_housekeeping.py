@@ -138,13 +138,13 @@ def test_the_windows_of_an_open_publication_stay(pipeline, leave, settings):
 
 
 def test_a_landed_copy_goes_before_its_delivery_and_a_delivered_parquet_is_no_copy(pipeline, leave, settings):
-    for name in ("aaa.csv", "aaa.parquet", "bbb.parquet", "bbb.rows.parquet", "ccc.csv", "ccc.rows.parquet"):
+    for name in ("aaa.csv", "aaa.rows.parquet", "aaa.rows.repaired-0.parquet", "bbb.parquet", "bbb.rows.parquet"):
         leave(f"raw/events/day=2020-01-01/{name}", days=40)
     for_ever = pipeline.model_copy(update={"retention": Retention()})
 
     housekeeping.keep_house(for_ever, NOW)
 
-    assert {path.rsplit("/")[-1] for path in left(settings)} == {"aaa.csv", "bbb.parquet", "ccc.csv"}
+    assert {path.rsplit("/")[-1] for path in left(settings)} == {"aaa.csv", "bbb.parquet"}
 
 
 def test_models_nobody_goes_back_to_leave_ledger_mlflow_and_disk(pipeline, model, settings, no_tracking_server):

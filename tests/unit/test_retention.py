@@ -9,7 +9,7 @@ from pydantic import ValidationError
 
 from include.ledger import Release, Request, Window
 from include.pipeline import Retention
-from include.retention import Item, Kind, Needed, days_kept, may_go, models_needed
+from include.retention import Item, Kind, Needed, days_kept, may_go, models_needed, policy_of
 
 NOW = datetime(2020, 6, 1, 12, tzinfo=UTC)
 POLICY = Retention(models_days=10, runs_days=10, former_champions=2, predictions_days=5)
@@ -52,6 +52,14 @@ def test_nothing_that_is_needed_ever_goes(kind, days):
 def test_deliveries_are_kept_for_ever_unless_the_yaml_says_otherwise():
     assert may_go([item("raw", days=100_000)], Needed(), Retention(), NOW) == []
     assert may_go([item("raw", days=31)], Needed(), Retention(raw_days=30), NOW)
+
+
+def test_what_late_labels_are_joined_with_lasts_as_long_as_they_are_waited_for(rides):
+    labels = rides.source.labels.model_copy(update={"delay_days": 100, "wait_days": 20})
+    late = rides.model_copy(update={"source": rides.source.model_copy(update={"labels": labels})})
+
+    assert (policy_of(rides).runs_days, policy_of(rides).predictions_days) == (30, 90)
+    assert (policy_of(late).runs_days, policy_of(late).predictions_days) == (121, 121)
 
 
 def test_what_a_running_task_may_be_writing_is_never_removed():

@@ -1,4 +1,5 @@
 import json
+import os
 from datetime import date
 from pathlib import Path
 
@@ -54,12 +55,22 @@ def test_landing_keeps_the_bytes_and_lists_the_rows(pipeline, deliver, tmp_path)
     assert row["source_file"] == f"raw/labels/day={DAY}/{name}.csv"
 
 
+def test_a_landed_file_that_is_used_again_is_young_again_for_expiry(pipeline, deliver):
+    deliver(pipeline, DAY)
+    (old,) = Path(land(pipeline, [DAY], "one")).parents[2].glob("raw/events/**/*.rows.parquet")
+    os.utime(old, (0, 0))
+
+    land(pipeline, [DAY], "again")
+
+    assert old.stat().st_mtime > 0
+
+
 def test_a_redelivery_lies_beside_the_first_and_the_same_bytes_change_nothing(pipeline, deliver):
     deliver(pipeline, DAY, labels="flight_id,arr_delay\nx,1\n")
     first = land(pipeline, [DAY], "one")
-    before = {path: path.stat().st_mtime_ns for path in Path(first).parents[2].glob("raw/**/*.*")}
+    before = {path: path.stat().st_ino for path in Path(first).parents[2].glob("raw/**/*.*")}
     again = land(pipeline, [DAY], "again")
-    assert {path: path.stat().st_mtime_ns for path in before} == before
+    assert {path: path.stat().st_ino for path in before} == before
     assert json.loads(Path(again).read_text()) == json.loads(Path(first).read_text())
 
     deliver(pipeline, DAY, labels="flight_id,arr_delay\nx,2\n")
