@@ -6,6 +6,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from include.errors import ConfigError
+from include.ingestion.reading import SOURCE
 from include.onboarding.profile import Profile
 from include.pipeline import ColumnType
 from include.spelling import did_you_mean
@@ -68,7 +69,7 @@ def label_key_of(key: str, kind: ColumnType, events: pa.Table, labels: pa.Table)
     """
     shares = {
         name: pc.mean(pc.cast(pc.is_in(labels[name], events[key].combine_chunks()), pa.float64())).as_py() or 0.0
-        for name in sorted(labels.column_names, key=lambda name: name != key)
+        for name in sorted(set(labels.column_names) - set(SOURCE), key=lambda name: (name != key, name))
     }
     best = key if shares.get(key, 0) >= FEWEST_MATCHES else max(shares, key=lambda name: shares[name])
     if shares[best] < FEWEST_MATCHES:
