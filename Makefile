@@ -37,7 +37,7 @@ down: setup ## Stop them
 status: setup ## Show every pipeline's champion, newest days and decisions
 	@$(PY) -m include.cli status
 
-check: setup ## Lint, types, lock in step with requirements.in
+check: setup ## Lint, types; lock, schema and docs/yaml.md in step
 	@.venv/bin/ruff check . && .venv/bin/ruff format --check .
 	@.venv/bin/mypy
 	@cp requirements.txt .venv/lock.txt && $(UV) pip compile -q requirements.in -o .venv/lock.txt --python-version 3.11 \
@@ -45,10 +45,13 @@ check: setup ## Lint, types, lock in step with requirements.in
 		|| { echo "requirements.txt is not what requirements.in asks for: run 'make lock'."; exit 1; }
 	@$(PY) -m include.cli schema | diff - config/pipeline.schema.json \
 		|| { echo "config/pipeline.schema.json is old: run 'make lock'."; exit 1; }
+	@$(PY) -m include.cli schema --markdown | diff - docs/yaml.md \
+		|| { echo "docs/yaml.md is old: run 'make lock'."; exit 1; }
 
-lock: setup ## Write requirements.txt from requirements.in, and the YAML's schema from the types
+lock: setup ## Write requirements.txt from requirements.in; the YAML's schema and docs/yaml.md from the types
 	@$(UV) pip compile -q requirements.in -o requirements.txt --python-version 3.11 $(CUDA_ONLY) --custom-compile-command 'make lock'
 	@$(PY) -m include.cli schema > config/pipeline.schema.json
+	@$(PY) -m include.cli schema --markdown > docs/yaml.md
 
 migration: setup ## Write what the ledger's tables lack as a migration: make migration m="Add a pause table"
 	@$(PY) -m include.ledger.migrations "$(m)"

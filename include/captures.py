@@ -17,6 +17,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from include import atomic
+from include.pipeline import ANSWER_ID
 from include.settings import load_settings
 
 STILL_SECONDS = 3600  # files younger than this may be followed by more within the hour: they are left for the next time
@@ -76,8 +77,8 @@ def _put_together(parts: Sequence[Path]) -> int:
 
 def _once(rows: pa.Table) -> pa.Table:
     """Return each row once: a compaction that was killed has left some in two files."""
-    if pc.count_distinct(rows["id"]).as_py() == len(rows):
+    if pc.count_distinct(rows[ANSWER_ID]).as_py() == len(rows):
         return rows
-    numbered = pa.table({"id": rows["id"], "row": pa.array(range(len(rows)))})
-    first = numbered.group_by("id", use_threads=False).aggregate([("row", "min")])["row_min"]
+    numbered = pa.table({ANSWER_ID: rows[ANSWER_ID], "row": pa.array(range(len(rows)))})
+    first = numbered.group_by(ANSWER_ID, use_threads=False).aggregate([("row", "min")])["row_min"]
     return rows.take(first.combine_chunks().sort())

@@ -1,6 +1,8 @@
 """This file is the command `evergreen`."""
 
+import getpass
 import json
+import logging
 import os
 import sys
 from pathlib import Path
@@ -11,7 +13,15 @@ from rich.console import Console
 from rich.table import Table
 
 from include.config import load_pipeline, load_pipelines, pipeline_schema
-from include.errors import BackupError, BadDeliveryError, ConfigError, ErasureError, SchemaError, StackError
+from include.errors import (
+    BackupError,
+    BadDeliveryError,
+    ConfigError,
+    ErasureError,
+    SchemaError,
+    SourceUnavailableError,
+    StackError,
+)
 
 app = typer.Typer(help="Evergreen keeps machine-learning models fresh.", no_args_is_help=True, add_completion=False)
 console = Console()
@@ -111,9 +121,78 @@ def redeliver(
 
 
 @app.command()
-def schema() -> None:
+def schema(
+    markdown: Annotated[bool, typer.Option("--markdown", help="For people: every key with type and default.")] = False,
+) -> None:
     """Print the JSON schema of a pipeline's YAML, for editors."""
-    sys.stdout.write(json.dumps(pipeline_schema(), indent=2) + "\n")
+    if markdown:
+        from include.reference import reference
+
+        sys.stdout.write(reference())
+    else:
+        sys.stdout.write(json.dumps(pipeline_schema(), indent=2) + "\n")
+
+
+@app.command()
+def new(  # noqa: PLR0913  one for each thing that can be said
+    name: Annotated[str, typer.Argument(help="The pipeline's name: letters, digits, underscores.")],
+    events: Annotated[str, typer.Option(help="Files of what is known when asking, such as 'deliveries/{date}.csv'.")],
+    target: Annotated[str, typer.Option(help="Column to predict.")],
+    labels: Annotated[str | None, typer.Option(help="Files of what really happened, if they are others.")] = None,
+    key: Annotated[str | None, typer.Option(help="Column that names an event; found, if not given.")] = None,
+    date: Annotated[str | None, typer.Option(help="Column with the day; found, or the day in the file's name.")] = None,
+    owner: Annotated[str, typer.Option(help="Whose it is; shown in Airflow.")] = getpass.getuser(),
+    force: Annotated[bool, typer.Option("--force", help="Write over a YAML of this name.")] = False,
+) -> None:
+    """Look at files and write a commented YAML of a pipeline for them."""
+    from include.onboarding import show
+    from include.onboarding.guess import Asked
+    from include.onboarding.look import located, new
+
+    asked = Asked(name, target, located(events, "--events"), labels and located(labels, "--labels"), key, date, owner)
+    with console.status("Looking at the files …"):
+        path, seen, guessed = new(asked, is_forced=force)
+    console.print(show.findings(seen, guessed), soft_wrap=True)
+    console.print(show.next_steps(name, path, seen), soft_wrap=True)
+
+
+@app.command()
+def validate(
+    pipeline: str,
+    date: Annotated[str | None, typer.Option(help="Delivery to look at; the newest, if not given.")] = None,
+) -> None:
+    """Hold a pipeline's YAML against one delivery: columns, expressions, expectations, references, connections."""
+    from include.onboarding import show
+    from include.onboarding.check import check
+
+    loaded = load_pipeline(pipeline)
+    with console.status("Checking …"):
+        results = check(loaded, date)
+    console.print(show.checks(results), soft_wrap=True)
+    if any(remedy for *_, remedy in results):
+        raise typer.Exit(1)
+    console.print(f"{pipeline}.yaml fits its deliveries.")
+
+
+@app.command()
+def dry_run(
+    pipeline: str,
+    date: Annotated[str, typer.Option(help="The newest day, whose rows are predicted and monitored.")],
+    days: Annotated[int | None, typer.Option(min=1, help="How many days up to it; 30 at most, if not given.")] = None,
+) -> None:
+    """Run every stage on real rows in a temporary folder; nothing is published."""
+    from include.onboarding import show
+    from include.onboarding.rehearse import Rehearsal, days_to_rehearse
+
+    loaded, is_good = load_pipeline(pipeline), False
+    logging.disable(logging.WARNING)
+    for stage in Rehearsal(loaded, days_to_rehearse(loaded, date, days)).run():
+        console.print(show.stage_lines(stage), soft_wrap=True)
+        is_good = stage.is_good
+    if not is_good:
+        raise typer.Exit(1)
+    stages = ", ".join(f"{pipeline}__{stage}" for stage in ("ingest", "monitor", "train", "deploy", "rollback"))
+    console.print(f"Nothing of this was kept. The DAGs {stages} will be there in Airflow within 30 s.")
 
 
 @app.command()
@@ -213,7 +292,15 @@ def main() -> None:
     """Run the command line; an error the user can mend is a sentence, not a traceback."""
     try:
         app()
-    except (BackupError, BadDeliveryError, ConfigError, ErasureError, SchemaError, StackError) as error:
+    except (
+        BackupError,
+        BadDeliveryError,
+        ConfigError,
+        ErasureError,
+        SchemaError,
+        SourceUnavailableError,
+        StackError,
+    ) as error:
         console.print(f"[red]✘[/] {error}", soft_wrap=True)
         raise SystemExit(1) from error
 

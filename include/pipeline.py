@@ -7,12 +7,16 @@ from pydantic import Field, model_validator
 
 from include.learning.metrics import GATE_DEFAULT, GOVERNOR_DEFAULT, METRICS, MetricName, TaskName, metrics_of
 from include.sources import Source
+from include.spelling import did_you_mean
 from include.strict import Strict
 
 ColumnType = Literal["string", "bigint", "double", "boolean", "date", "timestamp"]
 Share = Annotated[float, Field(ge=0, le=1)]
 Days = Annotated[int, Field(ge=1)]
 Price = Annotated[float, Field(ge=0)]
+# Columns that files of predictions have besides the key and the features.
+ANSWER_ID, ANSWER_DAY, ANSWER_VERSION, ANSWERED_AT = "answer_id", "answer_day", "answer_version", "answered_at"
+RESERVED = (ANSWER_ID, ANSWER_DAY, ANSWER_VERSION, ANSWERED_AT, "label", "prediction", "probabilities")
 ClassCosts = dict[str, dict[str, Price]]
 
 
@@ -46,7 +50,7 @@ class Join(Strict):
 class Deduplicate(Strict):
     """Which of several rows with the same key stays."""
 
-    by: list[str]
+    by: list[str] = Field(description="Columns; rows of one day that are alike in them are one row.")
     order: list[str] = Field(description="Spark SQL orderings; the first row in this order stays.")
 
 
@@ -73,8 +77,12 @@ class Cleaning(Strict):
 class Features(Strict):
     """The raw columns the model takes, by kind."""
 
-    numeric: list[str] = Field(default_factory=list)
-    categorical: list[str] = Field(default_factory=list)
+    numeric: list[str] = Field(
+        default_factory=list, description="Columns of numbers; missing ones are filled by the median, all are scaled."
+    )
+    categorical: list[str] = Field(
+        default_factory=list, description="Columns of text; a value that training has not seen is one of its own."
+    )
 
     @property
     def names(self) -> list[str]:
@@ -95,21 +103,21 @@ class Training(Strict):
     window_days: Days = Field(56, description="Days of training data before the hold-out.")
     holdout_days: Days = Field(14, description="Newest labelled days, kept out of training; they decide at the gate.")
     min_rows: int = Field(1000, ge=1, description="Fewest labelled rows for a training.")
-    epochs: int = Field(6, ge=1)
+    epochs: int = Field(6, ge=1, description="How often all rows are looked at.")
     batch_size: int | None = Field(None, ge=1, description="Rows a step; none: an epoch has about 100 steps.")
-    learning_rate: float = Field(0.002, gt=0)
-    weight_decay: float = Field(1e-4, ge=0)
-    hidden: list[int] = Field(default_factory=lambda: [64, 64])
-    embedding_dim: int = Field(8, ge=1)
-    dropout: Share = 0.1
-    seed: int = 7
+    learning_rate: float = Field(0.002, gt=0, description="Size of the optimiser's (AdamW) steps.")
+    weight_decay: float = Field(1e-4, ge=0, description="How strongly weights are pulled towards nought.")
+    hidden: list[int] = Field([64, 64], description="Width of each layer of the network.")
+    embedding_dim: int = Field(8, ge=1, description="Numbers that stand for one category.")
+    dropout: Share = Field(0.1, description="Share of each layer left out in a step, against learning by heart.")
+    seed: int = Field(7, description="Of everything random in a training: the same seed and rows give the same model.")
 
 
 class Costs(Strict):
     """What the wrong answers of a binary model cost; the answer is yes where that is expected to cost less."""
 
-    false_positive: Price
-    false_negative: Price
+    false_positive: Price = Field(description="Price of a yes where no was true.")
+    false_negative: Price = Field(description="Price of a no where yes was true.")
 
 
 COSTS_OF: dict[TaskName, type] = {"binary": Costs, "multiclass": dict}
@@ -131,7 +139,7 @@ class Gate(Strict):
     margin: float = Field(
         0.01, ge=0, description="The gain's interval may not lie below minus this; in the metric's unit."
     )
-    confidence: Share = 0.9
+    confidence: Share = Field(0.9, description="How sure the gain's interval is to hold the true gain.")
     resamples: int = Field(500, ge=100, description="Day-block bootstrap resamples.")
     costs: Costs | ClassCosts | None = Field(
         None,
@@ -204,12 +212,15 @@ class Pipeline(Strict):
     """One model to be kept fresh: the whole of `config/pipelines/<name>.yaml`."""
 
     name: str = Field(pattern=r"^[a-z][a-z0-9_]{1,60}$", description="The file's name; not written in the YAML.")
-    description: str
-    owner: str
+    description: str = Field(description="One sentence for people: what is predicted, and when it is asked.")
+    owner: str = Field(description="Who answers for it; shown in Airflow.")
     schedule: Schedule
     source: Source
     key: str = Field(description="Column that names an event once and for all; labels are matched by it.")
-    date: str = Field(description="Column of type date that says which partition an event belongs to.")
+    date: str = Field(
+        description="Column of type date that says which partition an event belongs to. A name that the delivery does "
+        "not have becomes a column that holds the delivery's own day."
+    )
     cleaning: Cleaning
     expectations: list[dict[str, dict[str, Any]]] = Field(
         description="Great Expectations by their snake_case name with their arguments, for each partition."
@@ -265,10 +276,17 @@ class Pipeline(Strict):
     def _names_agree(self) -> "Pipeline":
         columns = self.cleaning.columns
         for role, column in (("key", self.key), ("date", self.date)):
-            if column not in columns:
+            guess = did_you_mean(column, columns)
+            # A date that resembles no column is one that the delivery does not bring.
+            if column not in columns and (role == "key" or guess):
                 raise ValueError(
-                    f"'{role}' names '{column}', which 'cleaning.columns' does not have: {sorted(columns)}"
+                    f"'{role}' names '{column}', which 'cleaning.columns' does not have: {sorted(columns)}.{guess}"
                 )
+        if columns.get(self.date, "date") != "date":
+            raise ValueError(
+                f"'date' names '{self.date}', which is {columns[self.date]} in 'cleaning.columns', not date. Write "
+                "another name that no column has, such as 'day': it becomes the day of the delivery"
+            )
         missing = {join.reference for join in self.cleaning.joins} - set(self.source.references)
         if missing:
             raise ValueError(f"'cleaning.joins' uses {sorted(missing)}, not in 'source.references'")
@@ -280,6 +298,11 @@ class Pipeline(Strict):
                 raise ValueError(
                     f"'{part}' uses {sorted(unknown)}, not columns of the clean table: {sorted(self.clean_columns)}"
                 )
+        if reserved := {self.key, self.date, *self.training.features.names} & set(RESERVED):
+            raise ValueError(
+                f"'key', 'date' or 'training.features' uses {sorted(reserved)}, which files of predictions keep for "
+                f"themselves. Derive a column of another name under 'cleaning.derive'"
+            )
         return self
 
     @model_validator(mode="after")
@@ -318,4 +341,4 @@ class Pipeline(Strict):
         """Return the names of the clean table's columns."""
         cleaning = self.cleaning
         taken = {column for join in cleaning.joins for column in join.take}
-        return {*cleaning.columns, *self.outcomes, *taken, *cleaning.derive} - set(cleaning.drop)
+        return {*cleaning.columns, self.date, *self.outcomes, *taken, *cleaning.derive} - set(cleaning.drop)

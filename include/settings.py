@@ -1,7 +1,8 @@
 """This file says where this installation keeps its data and finds its services: all from the environment."""
 
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from pydantic import BaseModel, ConfigDict
@@ -62,6 +63,27 @@ def load_settings() -> Settings:
         spark_remote=env.get("SPARK_REMOTE"),
         airflow_logs=Path(env.get("AIRFLOW__LOGGING__BASE_LOG_FOLDER", data / "airflow" / "logs")),
     )
+
+
+@contextmanager
+def working_in(data: Path) -> Iterator[Settings]:
+    """Let this process, and those it starts, keep everything in another data folder for a while."""
+    env = os.environ
+    changed = {
+        "EVERGREEN_DATA": str(data),
+        "EVERGREEN_LEDGER_URL": f"sqlite:///{data / 'ledger.db'}",
+        "MLFLOW_TRACKING_URI": f"sqlite:///{data / 'mlflow.db'}",
+    }
+    before = {name: env.get(name) for name in changed}
+    env.update(changed)
+    try:
+        yield load_settings()
+    finally:
+        for name, value in before.items():
+            if value is None:
+                env.pop(name)
+            else:
+                env[name] = value
 
 
 def load_connections(names: Iterable[str]) -> dict[str, str]:

@@ -88,8 +88,7 @@ def check_events(spark: SparkSession, events: DataFrame, pipeline: Pipeline, lab
     cleaning = pipeline.cleaning
     rows = rules.cast_columns(events, cleaning.columns)
     rows = rules.mark_missing(rows, pipeline.key)
-    rows = rules.mark_missing(rows, pipeline.date)
-    rows = rules.mark_wrong_day(rows, pipeline.date)
+    rows = rules.place_in_day(rows, pipeline)
     rows = rules.mark_duplicates(rows, cleaning.deduplicate)
     for join in cleaning.joins:
         rows = rules.join_reference(rows, read_reference(spark, pipeline, join.reference), join)

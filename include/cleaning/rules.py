@@ -40,6 +40,13 @@ def mark_missing(rows: DataFrame, column: str) -> DataFrame:
     return mark_broken(rows, {f"missing:{column}": empty})
 
 
+def place_in_day(rows: DataFrame, pipeline: Pipeline) -> DataFrame:
+    """Hold each row's date against its delivery's day; where rows bring none, the delivery's day is their date."""
+    if pipeline.date not in pipeline.cleaning.columns:
+        return rows.withColumn(pipeline.date, F.to_date(SOURCE_DAY))
+    return mark_wrong_day(mark_missing(rows, pipeline.date), pipeline.date)
+
+
 def mark_wrong_day(rows: DataFrame, date: str) -> DataFrame:
     """Break `wrong_day` where a row belongs to another day than the delivery it came with."""
     return mark_broken(rows, {"wrong_day": F.col(_quoted(date)) != F.to_date(SOURCE_DAY)})
@@ -140,7 +147,7 @@ def columns_of(pipeline: Pipeline) -> list[str]:
     """Return the clean table's columns in their order: events, labels, looked up, derived, without the dropped ones."""
     cleaning = pipeline.cleaning
     taken = [name for join in cleaning.joins for name in join.take]
-    ordered = dict.fromkeys([*cleaning.columns, *pipeline.outcomes, *taken, *cleaning.derive])
+    ordered = dict.fromkeys([*cleaning.columns, pipeline.date, *pipeline.outcomes, *taken, *cleaning.derive])
     return [name for name in ordered if name not in cleaning.drop]
 
 

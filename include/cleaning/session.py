@@ -21,6 +21,8 @@ OPTIONS = {
     "spark.sql.shuffle.partitions": "4",
     # Planning again after each stage costs a night more than it saves.
     "spark.sql.adaptive.enabled": "false",
+    # What a filter lets follow about other columns helps no rule of ours, and with 60 columns it is sought for minutes.
+    "spark.sql.constraintPropagation.enabled": "false",
     # Up to so many files are listed by the driver: a job of their own takes longer on a local disk.
     "spark.sql.sources.parallelPartitionDiscovery.threshold": "10000",
 }

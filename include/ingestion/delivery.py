@@ -27,7 +27,7 @@ Urls = Mapping[str, str]  # a connection's URL, by the connection's name
 def is_delivered(pipeline: Pipeline, day: str, urls: Urls | None = None) -> bool:
     """Return whether all that a night waits for is there: the events, and labels that are not said to come later."""
     urls = load_connections(pipeline.source.connections) if urls is None else urls
-    return all(_is_there(_source(pipeline, kind), day, urls) for kind in _awaited(pipeline))
+    return all(_is_there(source_of(pipeline, kind), day, urls) for kind in _awaited(pipeline))
 
 
 def land(
@@ -51,7 +51,7 @@ def land(
     with ThreadPoolExecutor(2) as pool:
         found = dict(zip(days, pool.map(lambda day: land_day(pipeline, day, urls), days), strict=True))
     missing = [
-        _where(_source(pipeline, kind), day) for day in days for kind in _awaited(pipeline) if not found[day][kind]
+        _where(source_of(pipeline, kind), day) for day in days for kind in _awaited(pipeline) if not found[day][kind]
     ]
     if missing:
         raise DeliveryMissingError(
@@ -74,7 +74,7 @@ def land_day(pipeline: Pipeline, day: str, urls: Urls) -> Landed:
 
 def land_kind(pipeline: Pipeline, day: str, kind: str, urls: Urls) -> list[str]:
     """Land a day's events or labels and return the landed files, none if they are not there (yet)."""
-    landed = [str(_land_file(pipeline, each, day, kind)) for each in _fetch(pipeline, kind, day, urls)]
+    landed = [str(_land_file(pipeline, each, day, kind)) for each in fetch(pipeline, kind, day, urls)]
     return list(dict.fromkeys(landed))  # a file that was delivered twice under two names counts once
 
 
@@ -104,7 +104,8 @@ def index_of(pipeline: Pipeline, run_key: str) -> Path:
     return load_settings().lake / pipeline.name / "runs" / run_key / "landed.json"
 
 
-def _source(pipeline: Pipeline, kind: str) -> Files | Sql | Http:
+def source_of(pipeline: Pipeline, kind: str) -> Files | Sql | Http:
+    """Return where events or labels come from."""
     source = pipeline.source.events if kind == "events" else pipeline.source.labels
     if source is None:
         raise BadDeliveryError(f"{pipeline.name} has no 'source.{kind}'.")
@@ -136,8 +137,9 @@ def _is_there(source: Files | Sql | Http, day: str, urls: Urls) -> bool:
             return http.is_delivered(source, day, urls[source.connection] if source.connection else None)
 
 
-def _fetch(pipeline: Pipeline, kind: str, day: str, urls: Urls) -> list[Delivered]:
-    match source := _source(pipeline, kind):
+def fetch(pipeline: Pipeline, kind: str, day: str, urls: Urls) -> list[Delivered]:
+    """Return what a day's source hands over, nothing if it is not there (yet)."""
+    match source := source_of(pipeline, kind):
         case Files():
             return files.fetch(source, day)
         case Sql():

@@ -1,5 +1,7 @@
 """This file finds deliveries that are files: on this machine, or wherever an fsspec URL points."""
 
+import re
+from datetime import date
 from typing import Any
 
 import fsspec
@@ -24,6 +26,15 @@ def where(source: Files, day: str) -> str:
 def is_delivered(source: Files, day: str) -> bool:
     """Return whether a day's delivery is there, complete as far as the source can tell."""
     return (source.marker is None or bool(_found(_located(source.marker, day)))) and bool(_found(where(source, day)))
+
+
+def days_of(source: Files) -> list[str]:
+    """Return the days that files are there for, oldest first."""
+    inner = re.escape(source.path.rpartition("://")[2].lstrip("./")).replace(r"\*", ".*").replace(r"\?", ".")
+    inner = inner.replace(r"\{date\}", r"(?P<day>\d{4}-\d\d-\d\d)", 1).replace(r"\{date\}", "(?P=day)")
+    pattern = re.compile(f".*?{inner}")
+    found = (pattern.fullmatch(path) for _, path in _found(_located(source.path, "????-??-??")))
+    return sorted({match["day"] for match in found if match and _is_day(match["day"])})
 
 
 def fetch(source: Files, day: str) -> list[Delivered]:
@@ -67,3 +78,10 @@ def _open(path: str) -> tuple[Any, str]:
         return fsspec.core.url_to_fs(path)
     except (ValueError, ImportError) as error:
         raise ConfigError(f"{path}: cannot be opened: {error}") from error
+
+
+def _is_day(text: str) -> bool:
+    try:
+        return date.fromisoformat(text).isoformat() == text
+    except ValueError:
+        return False

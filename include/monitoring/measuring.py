@@ -17,7 +17,7 @@ from include.ledger import Window, nights, open_ledger, releases
 from include.monitoring.drift import as_measures, drifted_share, measure_drift
 from include.monitoring.noise import noise_of
 from include.monitoring.quality import measure_quality
-from include.pipeline import Features, Pipeline
+from include.pipeline import ANSWER_DAY, ANSWER_VERSION, Features, Pipeline
 from include.settings import Settings, load_settings
 
 log = logging.getLogger(__name__)
@@ -32,10 +32,12 @@ def measure(pipeline: Pipeline, joined_uri: str) -> None:
     settings = load_settings()
     with open_ledger() as session:
         folders = {release.version: release.model_uri for release in releases.releases_of(session, pipeline.name)}
-    groups = joined.group_by(["day", "version"]).aggregate([]).sort_by([("day", "ascending"), ("version", "ascending")])
+    groups = joined.group_by([ANSWER_DAY, ANSWER_VERSION]).aggregate([])
     windows = [
-        _measure_window(pipeline, settings, joined, group["day"], group["version"], folders.get(group["version"]))
-        for group in groups.to_pylist()
+        _measure_window(pipeline, settings, joined, day, version, folders.get(version))
+        for day, version in sorted(
+            zip(*(groups[name].to_pylist() for name in (ANSWER_DAY, ANSWER_VERSION)), strict=True)
+        )
     ]
     with open_ledger() as session:
         nights.record_windows(session, windows)
@@ -44,7 +46,7 @@ def measure(pipeline: Pipeline, joined_uri: str) -> None:
 def _measure_window(  # noqa: PLR0913  one call, and each names another thing
     pipeline: Pipeline, settings: Settings, joined: pa.Table, day: str, version: int, model_uri: str | None
 ) -> Window:
-    rows = joined.filter(pc.and_(pc.equal(joined["day"], day), pc.equal(joined["version"], version)))
+    rows = joined.filter(pc.and_(pc.equal(joined[ANSWER_DAY], day), pc.equal(joined[ANSWER_VERSION], version)))
     folder = settings.lake / pipeline.name / "reports"
     page = folder / "drift" / f"{day}-v{version}{reports.SUFFIX}"
     quality_page = folder / "quality" / f"{day}-v{version}{reports.SUFFIX}"

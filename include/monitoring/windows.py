@@ -15,7 +15,7 @@ from include.learning.metrics import TaskName
 from include.learning.task import LABEL, PREDICTION
 from include.ledger import Publication, open_ledger
 from include.partition import run_key_of
-from include.pipeline import Pipeline
+from include.pipeline import ANSWER_DAY, ANSWER_ID, ANSWER_VERSION, ANSWERED_AT, Pipeline
 from include.settings import load_settings
 
 log = logging.getLogger(__name__)
@@ -31,7 +31,7 @@ def collect(pipeline: Pipeline, publication_id: str) -> str:
     days = _days_of(publication_id)
     served = [day for day in days if captures.captured_files(_folder(folder, day))]
     tables = [_window(pipeline, folder, day) for day in served]
-    nothing = pa.table({"day": pa.array([], pa.string())})
+    nothing = pa.table({ANSWER_DAY: pa.array([], pa.string())})
     joined = pa.concat_tables(tables or [nothing], promote_options="permissive")
     notes = {"served": served, "history": [day for day in days if day not in served]}
     path = folder / "runs" / run_key_of(publication_id) / "windows.parquet"
@@ -43,9 +43,11 @@ def collect(pipeline: Pipeline, publication_id: str) -> str:
 
 def newest_answers(table: pa.Table, key: str) -> pa.Table:
     """Keep one row per key and version: the last that was answered."""
-    order = table.select([key, "version", "at", "id"]).append_column("row", pa.array(range(len(table)), pa.int64()))
-    order = order.sort_by([("at", "ascending"), ("id", "ascending")])
-    last = order.group_by([key, "version"], use_threads=False).aggregate([("row", "last")])["row_last"]
+    order = table.select([key, ANSWER_VERSION, ANSWERED_AT, ANSWER_ID]).append_column(
+        "row", pa.array(range(len(table)), pa.int64())
+    )
+    order = order.sort_by([(ANSWERED_AT, "ascending"), (ANSWER_ID, "ascending")])
+    last = order.group_by([key, ANSWER_VERSION], use_threads=False).aggregate([("row", "last")])["row_last"]
     return table.take(last.combine_chunks().sort())
 
 

@@ -19,6 +19,7 @@ from starlette.exceptions import HTTPException
 
 from include.artefact import predict
 from include.errors import BadRequestError
+from include.pipeline import ANSWER_ID
 from include.serving.body import read_body
 from include.serving.capture import Capture, Captured
 from include.serving.contract import INVOCATION
@@ -133,7 +134,7 @@ def answer(served: Served, body: bytes) -> tuple[bytes, Captured]:
         answers=answers,
     )
     rows = [
-        {"id": request_id, served.key: key, **said}
+        {ANSWER_ID: request_id, served.key: key, **said}
         for request_id, key, said in zip(captured.ids, captured.keys, answers, strict=True)
     ]
     content = {"pipeline": captured.pipeline, "version": captured.version, "predictions": rows}

@@ -14,7 +14,7 @@ import pyarrow.parquet as pq
 
 from include import atomic
 from include.learning.task import Task
-from include.pipeline import Features
+from include.pipeline import ANSWER_DAY, ANSWER_ID, ANSWER_VERSION, ANSWERED_AT, Features
 from include.serving.metrics import Metrics
 
 log = logging.getLogger(__name__)
@@ -45,11 +45,11 @@ def capture_schema(key: str, features: Features, task: Task) -> pa.Schema:
     """Return the columns of captured predictions, the same for every file of one task and set of features."""
     return pa.schema(
         [
-            ("id", pa.string()),
+            (ANSWER_ID, pa.string()),
             (key, pa.string()),
-            ("day", pa.string()),
-            ("version", pa.int64()),
-            ("at", pa.timestamp("us", tz="UTC")),
+            (ANSWER_DAY, pa.string()),
+            (ANSWER_VERSION, pa.int64()),
+            (ANSWERED_AT, pa.timestamp("us", tz="UTC")),
             *task.fields,
             *((name, pa.float64()) for name in features.numeric),
             *((name, pa.string()) for name in features.categorical),
@@ -104,10 +104,10 @@ class Capture:
             try:
                 _write(self._lake / pipeline / "predictions" / f"day={day}", pa.table(rows, schema=schema))
             except (OSError, pa.ArrowException):
-                log.exception("%s: %s captured rows of %s could not be written.", pipeline, len(rows["id"]), day)
-                self._metrics.dropped.labels(pipeline, "write_failed").inc(len(rows["id"]))
+                log.exception("%s: %s captured rows of %s could not be written.", pipeline, len(rows[ANSWER_ID]), day)
+                self._metrics.dropped.labels(pipeline, "write_failed").inc(len(rows[ANSWER_ID]))
             else:
-                self._metrics.captured.labels(pipeline).inc(len(rows["id"]))
+                self._metrics.captured.labels(pipeline).inc(len(rows[ANSWER_ID]))
 
     def _write_forever(self) -> None:
         while not self._is_stopping:
@@ -128,11 +128,11 @@ def _group(batch: list[Captured]) -> dict[tuple[str, str, pa.Schema], dict[str, 
         today = request.at.date().isoformat()
         for number, day in enumerate(request.days):
             rows = groups[request.pipeline, day or today, schema]
-            rows["id"].append(request.ids[number])
+            rows[ANSWER_ID].append(request.ids[number])
             rows[request.key].append(str(request.keys[number]))
-            rows["day"].append(day or today)
-            rows["version"].append(request.version)
-            rows["at"].append(request.at)
+            rows[ANSWER_DAY].append(day or today)
+            rows[ANSWER_VERSION].append(request.version)
+            rows[ANSWERED_AT].append(request.at)
             for name, value in request.answers[number].items():
                 rows[name].append(value)
             for name, values in request.columns.items():

@@ -19,7 +19,7 @@ class Answer(BaseModel):
 
     model_config = ConfigDict(extra="allow")
 
-    id: str = Field(description="Names this answer among the captured ones.")
+    answer_id: str = Field(description="Names this answer among the captured ones.")
     prediction: float | str = Field(
         description="binary: the probability that the target is true; multiclass: the likeliest class; regression: the "
         "value, in the target's unit."

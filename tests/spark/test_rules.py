@@ -194,3 +194,11 @@ def test_the_clean_tables_columns_have_one_order():
     assert set(columns) == pipeline.clean_columns
     assert columns[:2] == ["flight_id", "flight_date"]
     assert columns[-1] == "late"
+
+
+def test_rows_without_a_date_are_of_their_deliverys_day(delivered, rides):
+    rows = rules.cast_columns(delivered(["ride_id"], ("r1",)), {"ride_id": "string"})
+
+    [row] = rules.place_in_day(rows, rides.model_copy(update={"date": "night"})).collect()
+
+    assert (row["night"].isoformat(), row["_broken"]) == ("2013-07-08", None)

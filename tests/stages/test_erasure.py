@@ -23,7 +23,7 @@ def lake(settings):
 @pytest.fixture
 def everywhere(lake, settings):
     """Leave one subject, and another with a name much like it, wherever rows of a subject come to lie."""
-    rows = pa.table({"id": ["1", "2", "3"], "ride_id": [KEY, OTHER, KEY], "prediction": [0.1, 0.2, 0.3]})
+    rows = pa.table({"answer_id": ["1", "2", "3"], "ride_id": [KEY, OTHER, KEY], "prediction": [0.1, 0.2, 0.3]})
     put(lake / "predictions" / "day=2020-01-01" / "a.parquet", rows)
     put(lake / "runs" / "rides.1" / "windows.parquet", rows.replace_schema_metadata({"evergreen": "{}"}))
     texts = [json.dumps({"ride_id": OTHER}), json.dumps({"malformed": f"x,{KEY},3"}), json.dumps({"ride_id": KEY})]
@@ -77,7 +77,8 @@ def test_a_subject_disappears_from_all_that_was_captured_and_derived(rides, ever
 def test_others_keep_their_rows_whatever_their_names_look_like(rides, everywhere, settings, lake):
     erasure.erase(rides, KEY, really=True)
 
-    assert pq.ParquetFile(lake / "predictions" / "day=2020-01-01" / "a.parquet").read()["id"].to_pylist() == ["2"]
+    kept = pq.ParquetFile(lake / "predictions" / "day=2020-01-01" / "a.parquet").read()
+    assert kept["answer_id"].to_pylist() == ["2"]
     windows = pq.ParquetFile(lake / "runs" / "rides.1" / "windows.parquet").read()
     assert (len(windows), windows.schema.metadata) == (1, {b"evergreen": b"{}"})
     assert [path.parent.name for path in lake.rglob("run.html.gz")] == ["2020-01-02"]
@@ -131,7 +132,7 @@ def test_rows_that_arrive_meanwhile_are_found_by_the_last_look(rides, everywhere
 
     def rewrite_and_capture(path, keep):
         rewrite(path, keep)
-        put(lake / "predictions" / "day=2020-01-09" / "new.parquet", pa.table({"id": ["9"], "ride_id": [KEY]}))
+        put(lake / "predictions" / "day=2020-01-09" / "new.parquet", pa.table({"answer_id": ["9"], "ride_id": [KEY]}))
 
     with monkeypatch.context() as patch:
         patch.setattr(erasure, "_rewrite", rewrite_and_capture)

@@ -13,7 +13,7 @@ NOW = datetime(2020, 1, 5, 12, tzinfo=UTC)
 @pytest.fixture
 def write(tmp_path):
     def file(name, *ids, hours=2.0, **columns):
-        rows = pa.table({"id": list(ids), **{column: [value] * len(ids) for column, value in columns.items()}})
+        rows = pa.table({"answer_id": list(ids), **{column: [value] * len(ids) for column, value in columns.items()}})
         pq.write_table(rows, tmp_path / f"{name}.parquet")
         written = (NOW - timedelta(hours=hours)).timestamp()
         os.utime(tmp_path / f"{name}.parquet", (written, written))
@@ -22,7 +22,7 @@ def write(tmp_path):
 
 
 def ids(folder):
-    return sorted(row for table in captures.read_captured(folder) for row in table["id"].to_pylist())
+    return sorted(row for table in captures.read_captured(folder) for row in table["answer_id"].to_pylist())
 
 
 def test_many_files_become_one_with_the_same_rows(write, tmp_path):

@@ -38,6 +38,14 @@ def test_the_shipped_pipelines_load():
         ),
         (lambda it: it.pop("owner"), "mine.yaml: 'owner': Field required"),
         (lambda it: it.update(key="id"), "'key' names 'id', which 'cleaning.columns' does not have"),
+        (lambda it: it.update(date="flight_day"), "'date' names 'flight_day', which 'cleaning.columns' does not have"),
+        (lambda it: it.update(date="departure_hour"), "'date' names 'departure_hour', which is timestamp"),
+        (
+            lambda it: (
+                it["cleaning"]["derive"].update(label="1") or it["training"]["features"]["numeric"].append("label")
+            ),
+            "uses ['label'], which files of predictions keep for themselves",
+        ),
         (lambda it: it["training"].update(target="delay"), "'training' uses ['delay'], not columns of the clean table"),
         (lambda it: it["source"]["events"].update(path="events.csv"), "'events.csv' has no '{date}' in it"),
         (lambda it: it["governor"].update(alarming=9), "'alarming' is 9, more than the 5 'windows' looked at"),
@@ -214,3 +222,10 @@ def test_a_clean_table_shorter_than_a_training_needs_is_refused(tmp_path, rides_
 
     with pytest.raises(ConfigError, match=r"'retention.clean_days' is 20, but a training needs 57"):
         load_pipeline("rides", tmp_path)
+
+
+def test_a_date_that_resembles_no_column_is_the_deliverys_own_day(tmp_path):
+    pipeline = load_pipeline("mine", write(tmp_path, lambda it: it.update(date="today")))
+
+    assert "today" in pipeline.clean_columns
+    assert "today" not in pipeline.cleaning.columns

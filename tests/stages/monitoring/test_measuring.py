@@ -48,8 +48,8 @@ def joined(tmp_path):
         truth = rng.random(num_rows)
         table = pa.table(
             {
-                "day": [day] * num_rows,
-                "version": [version] * num_rows,
+                "answer_day": [day] * num_rows,
+                "answer_version": [version] * num_rows,
                 "distance": rng.normal(shift, 1, num_rows),
                 "carrier": rng.choice(["AA", "UA", "B6"], num_rows),
                 "prediction": truth,
@@ -217,7 +217,7 @@ def test_the_noise_of_a_model_is_computed_once(rides, champion, joined, monkeypa
 
 
 def test_history_is_not_measured(rides, tmp_path):
-    pq.write_table(pa.table({"day": pa.array([], pa.string())}), tmp_path / "windows.parquet")
+    pq.write_table(pa.table({"answer_day": pa.array([], pa.string())}), tmp_path / "windows.parquet")
 
     measuring.measure(rides, str(tmp_path / "windows.parquet"))
 

@@ -49,7 +49,7 @@ def predict(settings):
         folder = settings.lake / "rides" / "predictions" / f"day={day}"
         folder.mkdir(parents=True, exist_ok=True)
         whole = [
-            {"id": f"{name}{number}", "day": day, "carrier": "AA", "distance": 1.0, **row}
+            {"answer_id": f"{name}{number}", "answer_day": day, "carrier": "AA", "distance": 1.0, **row}
             for number, row in enumerate(rows)
         ]
         pq.write_table(
@@ -61,7 +61,7 @@ def predict(settings):
 
 def answer(key, prediction, version=1, minute=0):
     at = datetime(2020, 1, 2, 12, minute, tzinfo=UTC)
-    return {"ride_id": key, "prediction": prediction, "version": version, "at": at}
+    return {"ride_id": key, "prediction": prediction, "answer_version": version, "answered_at": at}
 
 
 def joined_rows(uri):
@@ -83,7 +83,7 @@ def test_the_newest_answer_per_key_and_version_stays(rides, publish, predict):
 
     rows = joined_rows(windows.collect(rides, publish("2020-01-02")))
 
-    assert {row["version"]: row["prediction"] for row in rows} == {1: 0.9, 2: 0.2}
+    assert {row["answer_version"]: row["prediction"] for row in rows} == {1: 0.9, 2: 0.2}
 
 
 def test_days_without_predictions_are_history_and_not_even_read(rides, publish, predict, clean):
@@ -106,7 +106,7 @@ def test_versions_with_other_features_go_into_one_file(rides, publish, predict):
 
     rows = joined_rows(windows.collect(rides, publish("2020-01-02")))
 
-    assert [(row["version"], row["carrier"], row["speed"]) for row in rows] == [(1, "AA", None), (2, None, None)]
+    assert [(row["answer_version"], row["carrier"], row["speed"]) for row in rows] == [(1, "AA", None), (2, None, None)]
 
 
 def test_answers_of_another_task_are_left_out(rides, publish, predict):
@@ -117,7 +117,7 @@ def test_answers_of_another_task_are_left_out(rides, publish, predict):
 
     rows = joined_rows(windows.collect(rides, publish("2020-01-02", "2020-01-03")))
 
-    assert [(row["version"], row["prediction"], row["label"]) for row in rows] == [(2, 0.5, 0.0)]
+    assert [(row["answer_version"], row["prediction"], row["label"]) for row in rows] == [(2, 0.5, 0.0)]
 
 
 def test_labels_may_be_words(rides, publish, predict):

@@ -78,7 +78,7 @@ def test_the_answer_says_which_version_gave_it_and_to_which_event(serve, setting
     assert (body["pipeline"], body["version"]) == ("rides", 7)
     assert [row["ride_id"] for row in body["predictions"]] == ["r1", "r2"]
     assert [row["prediction"] for row in body["predictions"]] == pytest.approx([1 / (1 + math.exp(-2)), 0.5])
-    assert len({row["id"] for row in body["predictions"]}) == 2
+    assert len({row["answer_id"] for row in body["predictions"]}) == 2
 
 
 @pytest.mark.parametrize(
@@ -114,7 +114,11 @@ def test_the_documentation_shows_what_is_asked_and_answered(client):
     asked = described["paths"]["/invocations/{pipeline}"]["post"]
     assert "instances" in asked["requestBody"]["content"]["application/json"]["schema"]["properties"]
     assert asked["responses"]["200"]["content"]["application/json"]["schema"]["$ref"].endswith("/Answers")
-    assert set(described["components"]["schemas"]["Answer"]["properties"]) == {"id", "prediction", "probabilities"}
+    assert set(described["components"]["schemas"]["Answer"]["properties"]) == {
+        "answer_id",
+        "prediction",
+        "probabilities",
+    }
 
 
 def test_answers_of_a_batch_and_alone_agree_and_large_ones_work_too(serve, settings):
@@ -135,7 +139,7 @@ def test_what_was_asked_is_kept_with_version_features_and_prediction(serve, sett
 
     (path,) = (settings.lake / "rides" / "predictions" / "day=2020-01-02").glob("*.parquet")
     (kept,) = pq.ParquetFile(path).read().to_pylist()
-    assert (kept["id"], kept["ride_id"], kept["version"]) == (answer["id"], "r1", 1)
+    assert (kept["answer_id"], kept["ride_id"], kept["answer_version"]) == (answer["answer_id"], "r1", 1)
     assert (kept["distance"], kept["carrier"], kept["prediction"]) == (2.0, "AA", answer["prediction"])
 
 

@@ -1,3 +1,4 @@
+from dataclasses import replace
 from datetime import UTC, datetime
 
 import pyarrow.parquet as pq
@@ -46,9 +47,21 @@ def test_rows_are_kept_under_their_own_day_or_today(capture, tmp_path):
 
     (path,) = files(tmp_path, "2020-01-02")
     kept = pq.ParquetFile(path).read()
-    assert kept["version"].to_pylist() == [1, 1, 2]
+    assert kept["answer_version"].to_pylist() == [1, 1, 2]
     assert kept["ride_id"].to_pylist() == ["0", "2", "0"]
     assert len(files(tmp_path, "2020-01-05")) == 1
+
+
+def test_a_strangers_columns_may_have_any_everyday_name(capture, tmp_path):
+    features = Features(numeric=["day", "version", "at"], categorical=["carrier"])
+    columns = {"day": [31.0], "version": [2.5], "at": [None], "carrier": ["AA"]}
+
+    capture.put(replace(captured(["2020-01-02"]), key="id", features=features, columns=columns))
+    capture.flush()
+
+    [kept] = pq.ParquetFile(files(tmp_path, "2020-01-02")[0]).read().to_pylist()
+    assert (kept["id"], kept["day"], kept["version"]) == ("0", 31.0, 2.5)
+    assert (kept["answer_id"], kept["answer_day"], kept["answer_version"]) == ("i0", "2020-01-02", 1)
 
 
 def test_every_file_has_the_same_columns_even_if_all_values_are_missing(capture, tmp_path):
