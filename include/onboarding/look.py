@@ -1,6 +1,5 @@
 """This file looks at a stranger's files, and puts the pipeline guessed from them into `config/pipelines`."""
 
-import logging
 from pathlib import Path
 
 import pyarrow as pa
@@ -20,7 +19,6 @@ from include.settings import load_settings
 from include.sources import Files
 
 MOST_ROWS_A_DAY = 20_000
-logging.getLogger("include.ingestion.reading").setLevel(logging.WARNING)  # nobody has said yet which columns there are
 
 
 def located(path: str, option: str) -> str:
