@@ -14,6 +14,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 from fastapi import FastAPI, Request, Response
+from fastapi.responses import RedirectResponse
+from fastapi_offline import FastAPIOffline
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 from starlette.exceptions import HTTPException
 
@@ -79,7 +81,7 @@ class Endpoint:
 def create_app(settings: Settings | None = None) -> FastAPI:
     """Build the endpoint; `uvicorn --factory include.serving.app:create_app` serves it."""
     endpoint = Endpoint(settings or load_settings())
-    app = FastAPI(title="Evergreen endpoint", lifespan=endpoint.lifespan)
+    app = FastAPIOffline(title="Evergreen endpoint", lifespan=endpoint.lifespan)
     app.state.endpoint = endpoint
 
     @app.exception_handler(HTTPException)
@@ -87,6 +89,11 @@ def create_app(settings: Settings | None = None) -> FastAPI:
         """Say in the same words as elsewhere that there is no such page, or not by that method."""
         message = f"{request.method[:20]} {request.url.path[:80]}: {error.detail}. Ask POST /invocations/<pipeline>."
         return _problem(message, status=error.status_code, headers=error.headers)
+
+    @app.get("/", include_in_schema=False)
+    async def index() -> Response:
+        """Show who looks here with a browser what can be asked."""
+        return RedirectResponse("/docs")
 
     @app.get("/ping")
     async def ping() -> Response:

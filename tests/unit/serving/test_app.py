@@ -1,6 +1,7 @@
 import asyncio
 import json
 import math
+import re
 import threading
 import time
 
@@ -328,3 +329,13 @@ def test_requests_and_versions_are_counted(serve, settings):
     assert 'evergreen_requests_total{outcome="refused",pipeline="rides"} 1.0' in page
     assert 'evergreen_loaded_version{pipeline="rides"} 3.0' in page
     assert 'evergreen_request_seconds_count{pipeline="rides",version="3"} 1.0' in page
+
+
+def test_the_page_of_what_can_be_asked_needs_nothing_from_elsewhere(client):
+    page = client.get("/")
+
+    assert page.url.path == "/docs"
+    assert page.status_code == 200
+    assert "https://" not in page.text
+    script = re.search(r'src="([^"]+\.js)"', page.text)
+    assert client.get(script.group(1)).status_code == 200
