@@ -1,12 +1,13 @@
 """This file runs the long trials and writes what came of them into bench/soak.json: `python -m soak [NAME …]`."""
 
+import json
 import sys
 from collections.abc import Callable
 from typing import Any
 
 from bench.record import write_down
 from include.settings import ROOT
-from soak import fuzz, kills, year
+from soak import fuzz, kills, reliability, year
 
 RESULTS = ROOT / "bench" / "soak.json"
 TRIALS: dict[str, Callable[[], dict[str, Any]]] = {"fuzz": fuzz.measure, "year": year.measure, "kills": kills.measure}
@@ -16,6 +17,7 @@ def main(wanted: list[str]) -> None:
     """Run the trials asked for (all, if none is), and write each one down when it is over."""
     for name in wanted or TRIALS:
         write_down(RESULTS, name, TRIALS[name]())
+        reliability.write_page(json.loads(RESULTS.read_text()))
 
 
 if __name__ == "__main__":

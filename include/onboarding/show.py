@@ -39,7 +39,8 @@ def next_steps(name: str, path: Path, seen: Seen) -> RenderableType:
             f"[green]✔[/] Written: [bold]{path}[/]. Comments say what was guessed; read them, then:",
             f"  evergreen validate {name}    [dim]does it fit the deliveries?[/]",
             f"  evergreen dry-run {name} --date {newest}    [dim]every stage on real rows, publishing nothing[/]",
-            f"  make up    [dim]then, in Airflow, start {name}__ingest by hand from {oldest} to {newest}[/]",
+            f"  make up    [dim]then, in Airflow, switch {name}__ingest on and start it by hand from {oldest} to "
+            f"{newest}[/]",
         )
     )
 
