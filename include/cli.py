@@ -224,12 +224,14 @@ def up() -> None:
         if not stack.is_up():
             stack.start(detached=True)
         stack.wait_for()
-    table = Table(box=None, show_header=False)
-    table.add_row("[bold]airflow[/]", stack.urls["airflow"], f"user admin, password {stack.password}")
-    table.add_row("[bold]evergreen's page[/]", f"{stack.urls['airflow']}/evergreen/status", "in Airflow's navigation")
-    table.add_row("[bold]endpoint[/]", f"{stack.urls['endpoint']}/docs", "what can be asked")
-    table.add_row("[bold]mlflow[/]", f"{stack.urls['mlflow']}/#/models", "models and their trainings")
-    console.print(table)
+    places = {
+        "airflow": f"{stack.urls['airflow']}  user admin, password {stack.password}",
+        "evergreen's page": f"{stack.urls['airflow']}/evergreen/status  in Airflow's navigation, too",
+        "endpoint": f"{stack.urls['endpoint']}/docs  what can be asked",
+        "mlflow": f"{stack.urls['mlflow']}/#/models  models and their trainings",
+    }
+    for name, place in places.items():
+        console.print(f"[bold]{name:<16}[/] {place}", soft_wrap=True, highlight=False)
     console.print("`make down` stops them; their logs are in", stack.data / "logs")
 
 
