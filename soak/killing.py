@@ -10,7 +10,7 @@ from xmlrpc.client import ServerProxy
 import psutil
 from supervisor.xmlrpc import SupervisorTransport
 
-from include.demo.airflow_api import FINISHED, Airflow
+from include.demo.airflow_api import Airflow
 from include.stack import Stack
 
 NIGHT = {"ingest": ("land", "clean", "validate", "publish"), "monitor": ("collect", "measure", "decide")}
@@ -24,6 +24,7 @@ MOMENTS = {
     "spark": ("begin", "middle", "end"),
 }
 SERVICES = {"scheduler": "airflow:scheduler", "endpoint": "endpoint", "spark": "spark"}
+ENDED = {"success", "failed", "skipped", "upstream_failed", "removed"}
 START_SECONDS = 240
 
 
@@ -93,9 +94,9 @@ class Killer:
 
         :raises TimeoutError: if the task does not begin.
         """
-        task = self._wait_for(kill, since, {"running", *FINISHED})
+        task = self._wait_for(kill, since, {"running", *ENDED})
         if kill.moment == "end":
-            task = self._wait_for(kill, since, set(FINISHED))
+            task = self._wait_for(kill, since, ENDED)
         elif kill.moment == "middle":
             time.sleep(self._usual_seconds[kill.stage, kill.task] * kill.fraction)  # the moment itself, not a wait
         if kill.target in SERVICES:

@@ -20,7 +20,7 @@ from include.partition import days_between
 from include.settings import ROOT
 from include.stack import Stack, running
 from soak import aftermath
-from soak.killing import MODEL, NIGHT, Kill, Killer, plan
+from soak.killing import ENDED, MODEL, NIGHT, Kill, Killer, plan
 
 PIPELINE = "flight_delays"
 HISTORY = (date(2013, 1, 1), date(2013, 2, 28))  # less, and the first model does not pass the gate
@@ -33,16 +33,18 @@ IMPATIENT = {
     "AIRFLOW__SCHEDULER__ORPHANED_TASKS_CHECK_INTERVAL": "5",
     "AIRFLOW__SCHEDULER__SCHEDULER_HEALTH_CHECK_THRESHOLD": "10",
 }
-ENDED = {"success", "failed", "skipped", "upstream_failed", "removed"}
 SETTLE_SECONDS = 400
 SWEEP_AFTER_SECONDS = 30
 
 
-def measure(number: int = 130, seed: int = 1) -> dict[str, Any]:
+def measure(number: int = 130, seed: int = 1, seconds: float = 7200) -> dict[str, Any]:
     """Return what became of `number` kills: each with its outcome, and what was lost, doubled or left behind.
 
     About one in five comes too late, when its task has ended.
+
+    :param seconds: after so long no further trial begins.
     """
+    began = time.monotonic()
     console = Console()
     with installation() as (stack, airflow):
         trial = Trial(stack, airflow)
@@ -50,6 +52,8 @@ def measure(number: int = 130, seed: int = 1) -> dict[str, Any]:
         killer = Killer(stack, airflow, PIPELINE, usual)
         outcomes = []
         for position, kills in enumerate(plan(number, seed)):
+            if time.monotonic() - began > seconds:
+                break
             outcome = trial.live_through(kills, killer)
             outcomes += outcome
             console.print(position, outcome)
