@@ -144,7 +144,7 @@ def test_a_tracking_server_that_is_away_stops_nothing(
         registry.point_alias("rides", 1)
 
     assert release.status == "approved"
-    said = [record.message for record in caplog.records if record.name == "include.registry"]
+    said = [record.getMessage() for record in caplog.records if record.name == "include.registry"]
     assert len(said) == 3
     assert all("http://127.0.0.1:9 does not answer" in message for message in said)
 
