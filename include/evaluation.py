@@ -10,7 +10,7 @@ import numpy.typing as npt
 from include.learning.metrics import gain, metrics_of
 from include.learning.scoring import Floats, resampled
 from include.learning.task import Task
-from include.pipeline import Gate
+from include.policy import Gate
 
 _SEED = 20130701
 

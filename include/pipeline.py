@@ -1,23 +1,20 @@
 """This file says what a pipeline is: the frozen, strict types behind `config/pipelines/*.yaml`."""
 
 from datetime import UTC, date, datetime, time, timedelta
-from typing import Annotated, Any, Literal
+from typing import Any, Literal
 
 from pydantic import Field, model_validator
 
-from include.learning.metrics import GATE_DEFAULT, GOVERNOR_DEFAULT, METRICS, MetricName, TaskName, metrics_of
+from include.learning.metrics import GATE_DEFAULT, GOVERNOR_DEFAULT, METRICS, TaskName, metrics_of
+from include.policy import COSTS_HELP, COSTS_OF, Days, Gate, Governor, Monitoring, Retention, Share
 from include.sources import Source
 from include.spelling import did_you_mean
 from include.strict import Strict
 
 ColumnType = Literal["string", "bigint", "double", "boolean", "date", "timestamp"]
-Share = Annotated[float, Field(ge=0, le=1)]
-Days = Annotated[int, Field(ge=1)]
-Price = Annotated[float, Field(ge=0)]
 # Columns that files of predictions have besides the key and the features.
 ANSWER_ID, ANSWER_DAY, ANSWER_VERSION, ANSWERED_AT = "answer_id", "answer_day", "answer_version", "answered_at"
 RESERVED = (ANSWER_ID, ANSWER_DAY, ANSWER_VERSION, ANSWERED_AT, "label", "prediction", "probabilities")
-ClassCosts = dict[str, dict[str, Price]]
 
 
 class Schedule(Strict):
@@ -113,101 +110,6 @@ class Training(Strict):
     seed: int = Field(7, description="Of everything random in a training: the same seed and rows give the same model.")
 
 
-class Costs(Strict):
-    """What the wrong answers of a binary model cost; the answer is yes where that is expected to cost less."""
-
-    false_positive: Price = Field(description="Price of a yes where no was true.")
-    false_negative: Price = Field(description="Price of a no where yes was true.")
-
-
-COSTS_OF: dict[TaskName, type] = {"binary": Costs, "multiclass": dict}
-_COSTS_HELP = (
-    "Write {false_positive: 1, false_negative: 5} for a binary target, {true class: {answered class: cost}} for a "
-    "multiclass one; a regression has none"
-)
-
-
-class Gate(Strict):
-    """How a challenger must compare with the champion on the same held-out rows."""
-
-    metric: MetricName = Field(
-        default_factory=lambda: GATE_DEFAULT["binary"],
-        description="What is compared. binary: auc (if left out), log_loss, brier, accuracy, cost; multiclass: "
-        "log_loss (if left out), accuracy, macro_f1, cost; regression: r2 (if left out), rmse, mae.",
-    )
-    min_gain: float = Field(0.0, description="The challenger's mean gain must exceed this.")
-    margin: float = Field(
-        0.01, ge=0, description="The gain's interval may not lie below minus this; in the metric's unit."
-    )
-    confidence: Share = Field(0.9, description="How sure the gain's interval is to hold the true gain.")
-    resamples: int = Field(500, ge=100, description="Day-block bootstrap resamples.")
-    costs: Costs | ClassCosts | None = Field(
-        None,
-        description="For the metric `cost`, mean per row. binary: {false_positive: 1, false_negative: 5}; multiclass: "
-        "{true class: {answered class: cost}}, 1 for a wrong answer that is not named.",
-    )
-    slices: list[str] = Field(
-        default_factory=list,
-        description="Columns of the clean table: no group of rows with the same value may get clearly worse.",
-    )
-    min_slice_rows: int = Field(300, ge=1, description="A group with fewer held-out rows is not looked at.")
-
-
-class Monitoring(Strict):
-    """What is measured on each served window."""
-
-    sample_rows: int = Field(5000, ge=100, description="Rows compared with as many of the training window.")
-    noise_factor: float = Field(
-        1.25,
-        ge=1,
-        description="A column has drifted when it is this many times further from the training window than "
-        "the furthest single day of that window was.",
-    )
-
-
-class Governor(Strict):
-    """When falling quality or drift becomes a retrain request."""
-
-    metric: MetricName = Field(
-        default_factory=lambda: GOVERNOR_DEFAULT["binary"],
-        description="Quality that is watched, window by window: a metric as at the gate; if left out, log_loss "
-        "(binary, multiclass) or rmse (regression).",
-    )
-    max_quality_drop: float = Field(
-        0.1, ge=0, description="A window this much worse than the champion's hold-out alarms; in the metric's unit."
-    )
-    max_drifted_share: Share = Field(0.1, description="Where labels are missing: share of drifted columns that alarms.")
-    windows: int = Field(5, ge=1, description="Newest windows that are looked at (n).")
-    alarming: int = Field(3, ge=1, description="Windows among them that must be alarming, the newest included (k).")
-    min_rows: int = Field(300, ge=1, description="A window with fewer rows says nothing.")
-    cooldown_days: int = Field(7, ge=0, description="Days between a champion's newest data and the next request.")
-
-    @model_validator(mode="after")
-    def _k_of_n(self) -> "Governor":
-        if self.alarming > self.windows:
-            raise ValueError(f"'alarming' is {self.alarming}, more than the {self.windows} 'windows' looked at")
-        return self
-
-
-class Retention(Strict):
-    """Days that a pipeline keeps what it leaves behind, counted from when it was last written; none means for ever."""
-
-    raw_days: Days | None = Field(
-        None, description="Deliveries as delivered: the only copy, and what changed rules would be applied to again."
-    )
-    clean_days: Days | None = Field(
-        None, description="Days of the clean table, counted back from its newest one; older ones leave the table."
-    )
-    quarantine_days: Days = Field(90, description="Rows that broke a rule, for people to look at and repair.")
-    predictions_days: Days = Field(90, description="What the endpoint was asked and answered; labels may come so late.")
-    reports_days: Days = Field(180, description="Pages of validation, drift and quality.")
-    runs_days: int = Field(30, ge=2, description="Files that one task of a run hands to the next.")
-    snapshots_days: int = Field(30, ge=2, description="Former states of the clean table, except those models pin.")
-    models_days: int = Field(30, ge=2, description="Models that came to nothing, or are no longer gone back to.")
-    former_champions: int = Field(3, ge=1, description="Newest former champions that a rollback can go back to.")
-    ledger_days: int = Field(400, ge=30, description="The ledger's measured windows and decisions.")
-
-
 class Pipeline(Strict):
     """One model to be kept fresh: the whole of `config/pipelines/<name>.yaml`."""
 
@@ -255,11 +157,11 @@ class Pipeline(Strict):
     def _metrics_fit(self) -> "Pipeline":
         task, costs = self.training.task, self.gate.costs
         if costs is not None and not isinstance(costs, COSTS_OF.get(task, ())):
-            raise ValueError(f"'gate.costs' does not fit 'training.task: {task}'. {_COSTS_HELP}")
+            raise ValueError(f"'gate.costs' does not fit 'training.task: {task}'. {COSTS_HELP}")
         allowed = metrics_of(task, has_costs=costs is not None)
         for key, policy, unit in (("gate", self.gate, "margin"), ("governor", self.governor, "max_quality_drop")):
             if policy.metric == "cost" and costs is None:
-                raise ValueError(f"'{key}.metric' is 'cost', but 'gate.costs' is missing. {_COSTS_HELP}")
+                raise ValueError(f"'{key}.metric' is 'cost', but 'gate.costs' is missing. {COSTS_HELP}")
             if policy.metric not in allowed:
                 raise ValueError(
                     f"'{key}.metric' is '{policy.metric}', which does not fit 'training.task: {task}'; "

@@ -10,7 +10,8 @@ from pathlib import Path
 from typing import Literal
 
 from include.ledger import Release, Request, Window
-from include.pipeline import Pipeline, Retention
+from include.pipeline import Pipeline
+from include.policy import Retention
 
 Kind = Literal["raw", "landed", "quarantine", "predictions", "reports", "runs", "models", "temporary"]
 

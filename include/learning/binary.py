@@ -11,7 +11,7 @@ import pyarrow.compute as pc
 from include.errors import ConfigError
 from include.learning.scoring import Floats
 from include.learning.task import PREDICTION, Labels, Task
-from include.pipeline import ClassCosts, Costs
+from include.policy import ClassCosts, Costs
 
 
 @dataclass(frozen=True)

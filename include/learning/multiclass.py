@@ -12,7 +12,7 @@ import pyarrow.compute as pc
 from include.errors import ConfigError
 from include.learning.scoring import Floats
 from include.learning.task import PREDICTION, Labels, Task
-from include.pipeline import ClassCosts, Costs
+from include.policy import ClassCosts, Costs
 
 PROBABILITIES = "probabilities"
 _CHANCES = pa.map_(pa.string(), pa.float64())

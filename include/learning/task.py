@@ -10,7 +10,7 @@ import pyarrow as pa
 
 from include.learning.metrics import TaskName
 from include.learning.scoring import Floats
-from include.pipeline import ClassCosts, Costs
+from include.policy import ClassCosts, Costs
 
 LABEL = "label"
 PREDICTION = "prediction"  # the answer in one word or number, comparable with the label

@@ -11,7 +11,8 @@ import pyarrow.compute as pc
 
 from include import reports
 from include.monitoring.noise import columns_of
-from include.pipeline import Features, Monitoring
+from include.pipeline import Features
+from include.policy import Monitoring
 
 if TYPE_CHECKING:
     import pandas as pd

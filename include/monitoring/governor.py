@@ -6,7 +6,7 @@ from datetime import date
 from typing import Any, Literal
 
 from include.learning.metrics import gain
-from include.pipeline import Governor
+from include.policy import Governor
 
 Alarm = Literal["quality", "drift", "calm", "unknown"]
 

@@ -8,7 +8,7 @@ import pytest
 
 from include import housekeeping, registry, sweeping
 from include.ledger import Decision, Partition, Publication, Window, nights, open_ledger, releases, requests
-from include.pipeline import Retention
+from include.policy import Retention
 
 NOW = datetime.now(UTC)
 POLICY = {"raw_days": 20, "quarantine_days": 20, "predictions_days": 20, "reports_days": 20, "models_days": 20}

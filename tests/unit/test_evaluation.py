@@ -10,7 +10,7 @@ from include.evaluation import gate, metrics, paired_interval, worse_slices
 from include.learning.binary import Binary
 from include.learning.multiclass import Multiclass
 from include.learning.regression import Regression
-from include.pipeline import Gate
+from include.policy import Gate
 
 BINARY = Binary()
 POLICY = Gate()

@@ -12,7 +12,8 @@ from sqlalchemy import select
 from include import artefact, gatekeeping
 from include.errors import ArtefactError
 from include.ledger import Release, Request, open_ledger, releases, requests
-from include.pipeline import Costs, Features, Gate, Pipeline
+from include.pipeline import Features, Pipeline
+from include.policy import Costs, Gate
 
 FEATURES = Features(numeric=["distance"], categorical=["carrier"])
 

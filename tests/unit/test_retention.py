@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from pydantic import ValidationError
 
 from include.ledger import Release, Request, Window
-from include.pipeline import Retention
+from include.policy import Retention
 from include.retention import Item, Kind, Needed, days_kept, may_go, models_needed, policy_of
 
 NOW = datetime(2020, 6, 1, 12, tzinfo=UTC)

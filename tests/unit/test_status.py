@@ -6,7 +6,7 @@ from rich.console import Console
 
 from include import status
 from include.ledger import Decision, Window, nights, open_ledger, releases, requests
-from include.pipeline import Gate, Governor
+from include.policy import Gate, Governor
 
 DAY = "2020-02-01"
 

@@ -7,7 +7,8 @@ import pytest
 from include.monitoring import drift
 from include.monitoring.drift import Column, drifted_share, measure_drift
 from include.monitoring.noise import category_distance, furthest_days, number_distance
-from include.pipeline import Features, Monitoring
+from include.pipeline import Features
+from include.policy import Monitoring
 
 FEATURES = Features(numeric=["distance", "speed"], categorical=["carrier"])
 POLICY = Monitoring(sample_rows=400)

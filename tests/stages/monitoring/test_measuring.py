@@ -14,7 +14,7 @@ from include.learning.multiclass import Multiclass
 from include.learning.regression import Regression
 from include.ledger import nights, open_ledger, releases
 from include.monitoring import measuring
-from include.pipeline import Gate, Governor
+from include.policy import Gate, Governor
 
 
 @pytest.fixture

@@ -10,7 +10,7 @@ from include.learning.metrics import GATE_DEFAULT, GOVERNOR_DEFAULT, METRICS, ga
 from include.learning.multiclass import Multiclass
 from include.learning.regression import Regression
 from include.learning.scoring import resampled
-from include.pipeline import Costs
+from include.policy import Costs
 
 SEEDS = st.integers(0, 2**31)
 CLASSES = Multiclass(("bus", "car", "train"))

@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 
 from include.learning.metrics import METRICS
 from include.monitoring.governor import Champion, Served, Situation, alarm_of, decide
-from include.pipeline import Governor
+from include.policy import Governor
 
 POLICY = Governor(
     metric="auc", max_quality_drop=0.03, max_drifted_share=0.5, windows=5, alarming=3, min_rows=300, cooldown_days=7
