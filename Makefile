@@ -25,8 +25,8 @@ demo: setup ## Watch a real model go stale and be replaced by itself (6 minutes)
 test: setup ## Run all tests; the demo is the last of them
 	@$(PY) -m pytest tests
 
-test-unit: setup ## Run the unit tests alone
-	@$(PY) -m pytest tests/unit
+test-unit: setup ## Run the unit tests alone, without a database server
+	@$(PY) -m pytest tests/unit -k "not postgresql"
 
 up: setup ## Start Airflow, the endpoint, MLflow and Spark on this machine
 	@$(PY) -m include.cli up
