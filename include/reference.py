@@ -9,8 +9,8 @@ from include.config import pipeline_schema
 HEAD = """# Every key of `config/pipelines/<name>.yaml`
 
 Written by `make lock` from the types in [include/pipeline.py](../include/pipeline.py),
-[include/policy.py](../include/policy.py) and [include/sources.py](../include/sources.py); `make check` fails when it is out of step. What is not marked **needed**
-may be left out. Unknown keys are refused.
+[include/policy.py](../include/policy.py) and [include/sources.py](../include/sources.py); `make check` fails when it is
+out of step. What is not marked **needed** may be left out. Unknown keys are refused.
 """
 
 Schema = Mapping[str, Any]
