@@ -81,7 +81,11 @@ def test_what_only_python_takes_for_json_is_refused_by_field_and_row(row, field,
 
 
 def test_what_is_odd_in_a_field_nobody_reads_is_ignored():
-    read(b'{"instances": [{"distance": 1, "carrier": "AA", "x": {"a": 1, "a": NaN, "b": ' + b"9" * 5000 + b"}}]}")
+    found = read(
+        b'{"instances": [{"distance": 1, "carrier": "AA", "x": {"a": 1, "a": NaN, "b": ' + b"9" * 5000 + b"}}]}"
+    )
+
+    assert found.columns == {"distance": [1.0], "carrier": ["AA"]}
 
 
 def test_instances_that_are_there_twice_are_refused():
