@@ -49,14 +49,20 @@ def measure(number: int = 130, seed: int = 1, seconds: float = 7200) -> dict[str
         trial = Trial(stack, airflow)
         usual = trial.undisturbed(num_nights=number + 1)
         killer = Killer(stack, airflow, PIPELINE, usual)
-        outcomes = []
+        outcomes: list[dict[str, Any]] = []
+        stuck: list[str] = []  # what has not come to rest is lost, and ends the trials
         for position, kills in enumerate(plan(number, seed)):
             if time.monotonic() - began > seconds:
                 break
-            outcome = trial.live_through(kills, killer)
+            try:
+                outcome = trial.live_through(kills, killer)
+            except (StackError, TimeoutError) as error:
+                stuck.append(f"{kills}: {error}")
+                break
             outcomes += outcome
             console.print(position, outcome)
         found = aftermath.findings(PIPELINE, trial.expected_rows, trial.trainings)
+        found["lost"] += stuck
         orphans = aftermath.orphans(PIPELINE)
     return {
         "n": sum(outcome["hit"] for outcome in outcomes),
