@@ -84,7 +84,7 @@ class Decision(Base):
 
     publication_id: Mapped[str] = mapped_column(primary_key=True)
     pipeline: Mapped[str] = mapped_column(index=True)
-    action: Mapped[str]  # nothing | retrain
+    action: Mapped[str]  # nothing | recalibrate | reinstate | retrain
     reason: Mapped[str]
     evidence: Mapped[dict[str, Any]]
     request_id: Mapped[str | None]
@@ -92,7 +92,7 @@ class Decision(Base):
 
 
 class Request(Awaited, Base):
-    """A wish for a new model; its id is the key of the `retrain` event. Claimed by one run, ever."""
+    """A wish for a better model; its id is the key of the `retrain` event. Claimed by one run, ever."""
 
     __tablename__ = "requests"
 
@@ -100,6 +100,7 @@ class Request(Awaited, Base):
     pipeline: Mapped[str] = mapped_column(index=True)
     reason: Mapped[str]
     triggered_by: Mapped[str]  # first | quality | drift | hand
+    repair: Mapped[str] = mapped_column(default="retrain", server_default="retrain")  # | recalibrate | reinstate
     detail: Mapped[dict[str, Any]]
     status: Mapped[str] = mapped_column(default="open")  # open | claimed | done | failed
     claimed_by: Mapped[str | None]
@@ -107,6 +108,7 @@ class Request(Awaited, Base):
     at: Mapped[datetime] = mapped_column(default=now)
     claimed_at: Mapped[datetime | None]
     closed_at: Mapped[datetime | None]
+    outcome: Mapped[dict[str, Any] | None]  # what the repair really gained on the days after, when they are known
 
 
 class Release(Awaited, Base):
