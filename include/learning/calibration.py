@@ -167,36 +167,5 @@ def fit(task: TaskName, labels: Floats, predictions: Floats, days: npt.ArrayLike
     return found.shrunk(len(names) / (len(names) + doubt_days))
 
 
-def rolling(  # noqa: PLR0913  the rows, and how the correction is fitted
-    task: TaskName,
-    labels: Floats,
-    predictions: Floats,
-    days: npt.ArrayLike,
-    since: str,
-    *,
-    window_days: int,
-    doubt_days: float,
-) -> Floats:
-    """Return answers from `since` on as they would have been corrected on each day by what was known the day before.
-
-    That is an honest measure of the recipe: no day is corrected by its own labels. Where nothing is known yet, nothing
-    is changed. Earlier rows are left as they are.
-
-    :param days: of each row, as ISO dates; the model has learned from none of them.
-    :param window_days: how many of the newest earlier days a correction is fitted on.
-    """
-    days = np.asarray(days).astype(str)
-    names = np.unique(days)
-    corrected = np.array(predictions, dtype=np.float64)
-    for position in range(int(np.searchsorted(names, since)), len(names)):
-        known = names[max(0, position - window_days) : position]
-        if len(known):
-            rows = np.flatnonzero((days >= known[0]) & (days <= known[-1]))
-            found = fit(task, labels[rows], predictions[rows], days[rows], doubt_days=doubt_days)
-            today = days == names[position]
-            corrected[today] = found.apply(predictions[today])
-    return corrected
-
-
 def _log_odds(predictions: Floats) -> Floats:
     return np.asarray(logit(np.clip(np.asarray(predictions, dtype=np.float64), TINY, 1 - TINY)))

@@ -4,7 +4,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.special import expit, logit
 
-from include.learning.calibration import CALIBRATIONS, Affine, Logistic, Temperature, calibration_of, fit, rolling
+from include.learning.calibration import CALIBRATIONS, Affine, Logistic, Temperature, calibration_of, fit
 from include.learning.scoring import resampled
 
 DAYS = np.repeat([f"2020-01-{day:02}" for day in range(1, 29)], 300)
@@ -96,21 +96,3 @@ def test_order_is_kept_so_that_auc_does_not_move():
     corrected = Logistic(0.5, 1.0).apply(expit(ODDS))
     assert measured("auc", labels, corrected) == measured("auc", labels, expit(ODDS))
     assert logit(corrected) == pytest.approx(0.5 * ODDS + 1)
-
-
-def test_no_day_is_corrected_by_its_own_labels_or_later_ones():
-    labels, answers = binary_labels(ODDS + 1), expit(ODDS)
-    changed = np.where(DAYS >= "2020-01-20", 1 - labels, labels)
-    first, second = (
-        rolling("binary", told, answers, DAYS, "2020-01-15", window_days=10, doubt_days=3) for told in (labels, changed)
-    )
-    known = DAYS <= "2020-01-20"
-    assert (first[known] == second[known]).all()
-    assert (first[DAYS < "2020-01-15"] == answers[DAYS < "2020-01-15"]).all()
-    assert (first[DAYS >= "2020-01-15"] > answers[DAYS >= "2020-01-15"]).mean() > 0.99
-
-
-def test_before_the_first_labelled_day_nothing_is_corrected():
-    answers = expit(ODDS)
-    found = rolling("binary", binary_labels(ODDS + 1), answers, DAYS, "2020-01-01", window_days=10, doubt_days=3)
-    assert (found[DAYS == "2020-01-01"] == answers[DAYS == "2020-01-01"]).all()
