@@ -14,10 +14,11 @@ from include.errors import ArtefactError
 from include.learning.kinds import KINDS, task_of
 from include.learning.task import Task
 from include.ledger import Window, nights, open_ledger, releases
-from include.monitoring.drift import as_measures, drifted_share, measure_drift
+from include.monitoring.drift import as_measures, measure_drift, plain_share, weighted_share
 from include.monitoring.noise import noise_of
 from include.monitoring.quality import measure_quality
-from include.pipeline import ANSWER_DAY, ANSWER_VERSION, Features, Pipeline
+from include.monitoring.relevance import weights_of
+from include.pipeline import ANSWER_DAY, ANSWER_VERSION, Pipeline
 from include.settings import Settings, load_settings
 
 log = logging.getLogger(__name__)
@@ -54,7 +55,7 @@ def _measure_window(  # noqa: PLR0913  one call, and each names another thing
     if quality_page.exists():
         metrics["report"] = str(quality_page.relative_to(settings.lake))
     drift = _measure_columns(pipeline, rows, model_uri, page)
-    share = drift.pop("share")
+    share = drift["share"]
     told = (pipeline.governor.metric, quality, share)
     log.info("%s v%s: %s rows, %s labelled, %s %s, drifted share %s", day, version, len(rows), labelled, *told)
     return Window(
@@ -72,13 +73,23 @@ def _measure_window(  # noqa: PLR0913  one call, and each names another thing
 
 def _measure_columns(pipeline: Pipeline, rows: pa.Table, model_uri: str | None, page: Path) -> dict[str, Any]:
     try:
-        reference, features = _reference_of(model_uri)
+        reference, manifest = _reference_of(model_uri)
         noise = noise_of(pipeline, str(model_uri), reference, page.parent)
     except ArtefactError as error:
         log.warning("Drift is unknown: %s", error)
         return {"share": None, "why": str(error), "columns": {}}
-    columns = measure_drift(rows, reference, features, noise=noise, policy=pipeline.monitoring, page=page)
-    return {"share": drifted_share(columns, features), "columns": as_measures(columns)}
+    features = features_of(manifest)
+    weights = weights_of(manifest, features)
+    columns = measure_drift(
+        rows, reference, features, noise=noise, weights=weights.shares, policy=pipeline.monitoring, page=page
+    )
+    return {
+        "share": weighted_share(columns),
+        "plain_share": plain_share(columns, features),
+        "weighted_by": weights.by,
+        "why": weights.why,
+        "columns": as_measures(columns),
+    }
 
 
 def _task_of(pipeline: Pipeline, model_uri: str | None, rows: pa.Table) -> Task:
@@ -88,11 +99,11 @@ def _task_of(pipeline: Pipeline, model_uri: str | None, rows: pa.Table) -> Task:
         return KINDS[pipeline.training.task].from_answers(rows)
 
 
-def _reference_of(model_uri: str | None) -> tuple[pa.Table, Features]:
+def _reference_of(model_uri: str | None) -> tuple[pa.Table, dict[str, Any]]:
     if model_uri is None:
         raise ArtefactError("The version that answered is not in the ledger, so its training window is not known.")
     path = Path(model_uri) / REFERENCE
     try:
-        return pq.ParquetFile(path).read(), features_of(read_manifest(model_uri))
+        return pq.ParquetFile(path).read(), read_manifest(model_uri)
     except OSError as error:
         raise ArtefactError(f"{path}: no sample of the training window ({error}). Drift cannot be measured.") from error

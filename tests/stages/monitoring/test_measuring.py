@@ -13,7 +13,8 @@ from include import lake
 from include.learning.multiclass import Multiclass
 from include.learning.regression import Regression
 from include.ledger import nights, open_ledger, releases
-from include.monitoring import measuring
+from include.monitoring import deciding, governor, measuring
+from include.monitoring.governor import Champion, Situation
 from include.policy import Gate, Governor
 
 
@@ -42,8 +43,19 @@ def champion(make_model, monkeypatch, settings):
 
 
 @pytest.fixture
+def relies_on(champion):
+    """Write importances into the champion's manifest."""
+
+    def write(**importance):
+        path = champion / "manifest.json"
+        path.write_text(json.dumps(json.loads(path.read_text()) | {"importance": importance}))
+
+    return write
+
+
+@pytest.fixture
 def joined(tmp_path):
-    def write(day="2020-01-02", version=1, shift=0.0, labels=True, num_rows=400):
+    def write(day="2020-01-02", version=1, shift=0.0, labels=True, num_rows=400, carriers=("AA", "UA", "B6")):
         rng = np.random.default_rng(1)
         truth = rng.random(num_rows)
         table = pa.table(
@@ -51,7 +63,7 @@ def joined(tmp_path):
                 "answer_day": [day] * num_rows,
                 "answer_version": [version] * num_rows,
                 "distance": rng.normal(shift, 1, num_rows),
-                "carrier": rng.choice(["AA", "UA", "B6"], num_rows),
+                "carrier": rng.choice(carriers, num_rows),
                 "prediction": truth,
                 "label": pa.array(
                     (rng.random(num_rows) < truth).astype(float) if labels else [None] * num_rows, pa.float64()
@@ -202,6 +214,46 @@ def test_a_lost_training_sample_makes_drift_unknown(rides, champion, joined):
     (window,) = measured()
     assert window.drifted_share is None
     assert "reference.parquet" in window.measures["drift"]["why"]
+
+
+def asked_for(policy):
+    """Return the day whose publication made the governor ask for a new model, publication by publication."""
+    served = [deciding.served_of(window) for window in measured()]
+    champion = Champion(1, 0.7, "2019-12-02")
+    for number, window in enumerate(served, 1):
+        known = Situation(champion, tuple(served[:number]), (window.day,), (), 10_000, 100)
+        if governor.decide(known, policy).action == "retrain":
+            return window.day
+    return None
+
+
+@pytest.mark.parametrize(
+    ("changed", "expected"),
+    [("distance", "2020-01-14"), ("carrier", None)],
+    ids=["one the model relies on", "one it ignores"],
+)
+def test_a_sudden_shift_is_confirmed_within_k_windows_if_the_model_relies_on_the_column(
+    rides, champion, joined, relies_on, changed, expected
+):
+    relies_on(distance=0.08, carrier=0.0)
+    calm, shifted = [f"2020-01-{day:02}" for day in range(10, 12)], [f"2020-01-{day:02}" for day in range(12, 20)]
+    for day in calm:
+        measuring.measure(rides, joined(day, labels=False))
+    for day in shifted:
+        changes = {"shift": 2.0} if changed == "distance" else {"carriers": ["DL", "WN"]}
+        measuring.measure(rides, joined(day, labels=False, **changes))
+
+    assert [window.drifted_share for window in measured()] == [0.0] * 2 + [1.0 if expected else 0.0] * 8
+    assert {window.measures["drift"]["columns"][changed]["state"] for window in measured()[2:]} == {"drifted"}
+    assert asked_for(rides.governor) == expected  # the third of three shifted days
+
+
+def test_a_model_without_importances_counts_all_columns_alike_and_says_so(rides, champion, joined):
+    measuring.measure(rides, joined(shift=2.0))
+
+    (window,) = measured()
+    assert (window.drifted_share, window.measures["drift"]["weighted_by"]) == (0.5, "equal")
+    assert "measured no importance" in window.measures["drift"]["why"]
 
 
 def test_the_noise_of_a_model_is_computed_once(rides, champion, joined, monkeypatch, settings):
