@@ -60,10 +60,10 @@ def measure_drift(  # noqa: PLR0913  the two samples, what is compared how, and 
     :param noise: by column, the effect size of the furthest single day of the training window.
     :param weights: by feature, the share of the model's reliance that lies on it.
     """
-    current, reference = (_sample(table, policy.sample_rows) for table in (current, reference))
+    current, reference = (sample(table, policy.sample_rows) for table in (current, reference))
     numeric, categorical = columns_of(reference, features)
     names = [*numeric, *categorical]
-    problems = {name: why for name in names if (why := _problem(current, reference, name))}
+    problems = {name: why for name in names if (why := _problem(current, reference, name, is_number=name in numeric))}
     plan = Plan(
         numeric=tuple(name for name in numeric if name not in problems),
         categorical=tuple(name for name in categorical if name not in problems),
@@ -71,7 +71,7 @@ def measure_drift(  # noqa: PLR0913  the two samples, what is compared how, and 
     )
 
     def judged(effects: Mapping[str, float]) -> dict[str, Column]:
-        found = {name: _column(problems.get(name), effects.get(name), plan.thresholds[name]) for name in names}
+        found = {name: column_of(problems.get(name), effects.get(name), plan.thresholds[name]) for name in names}
         return {name: replace(column, weight=round(weights.get(name, 0.0), 6)) for name, column in found.items()}
 
     if not (plan.numeric or plan.categorical):
@@ -126,7 +126,8 @@ def summary_of(columns: Mapping[str, Column]) -> str:
     return reports.table_of("Drift, column by column", headings, rows, note)
 
 
-def _column(problem: str | None, effect: float | None, threshold: float) -> Column:
+def column_of(problem: str | None, effect: float | None, threshold: float) -> Column:
+    """Return what an effect size says beside its threshold; a problem or a missing number is "unknown"."""
     if problem is not None:
         return Column("unknown", why=problem)
     if effect is None or not np.isfinite(effect):
@@ -135,12 +136,14 @@ def _column(problem: str | None, effect: float | None, threshold: float) -> Colu
     return Column(state, effect=round(effect, 6), threshold=round(threshold, 6))
 
 
-def _problem(current: pa.Table, reference: pa.Table, name: str) -> str | None:
+def _problem(current: pa.Table, reference: pa.Table, name: str, *, is_number: bool) -> str | None:
     # Evidently drops an all-null category without a word, and raises on an all-null number or an empty frame.
     for where, table in (("this day", current), ("the training window", reference)):
         if name not in table.column_names:
             return f"not a column of {where}"
         values = table[name].drop_null()
+        if len(values) and is_number and not is_numeric(values.type):
+            return f"{values.type}, not a number, in {where}"
         if pa.types.is_floating(values.type):
             values = values.filter(pc.is_finite(values))
         if not len(values):
@@ -150,7 +153,13 @@ def _problem(current: pa.Table, reference: pa.Table, name: str) -> str | None:
     return None
 
 
-def _sample(table: pa.Table, num_rows: int) -> pa.Table:
+def is_numeric(kind: pa.DataType) -> bool:
+    """Tell whether values of a type can be compared as numbers."""
+    return bool(pa.types.is_integer(kind) or pa.types.is_floating(kind) or pa.types.is_boolean(kind))
+
+
+def sample(table: pa.Table, num_rows: int) -> pa.Table:
+    """Return at most so many rows, always the same ones, in their order."""
     if len(table) <= num_rows:
         return table
     rows = np.random.default_rng(_SEED).choice(len(table), num_rows, replace=False)
