@@ -116,7 +116,9 @@ class Governor(Strict):
     max_quality_drop: float = Field(
         0.1, ge=0, description="A window this much worse than the champion's hold-out alarms; in the metric's unit."
     )
-    max_drifted_share: Share = Field(0.1, description="Where labels are missing: share of drifted columns that alarms.")
+    max_drifted_share: Share = Field(
+        0.1, description="Where labels are missing: share of the model's importances whose columns' drift alarms."
+    )
     windows: int = Field(5, ge=1, description="Newest windows that are looked at (n).")
     alarming: int = Field(3, ge=1, description="Windows among them that must be alarming, the newest included (k).")
     min_rows: int = Field(300, ge=1, description="A window with fewer rows says nothing.")

@@ -15,7 +15,7 @@ from include.ledger import Partition, Release, Request, Window, nights, open_led
 from include.pipeline import Pipeline
 
 NEWEST = 7
-LEGEND = "known: rows whose outcome has arrived · bad: rows in quarantine · drift: share of the model's columns"
+LEGEND = "known: rows whose outcome has arrived · bad: rows in quarantine · drift: share of what the model relies on"
 
 
 def status_view(pipelines: Iterable[Pipeline], *, has_links: bool = False) -> RenderableType:

@@ -1,7 +1,7 @@
 """This file measures how far a day's columns have moved from the window the model was trained on, with Evidently."""
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -30,6 +30,7 @@ class Column:
     effect: float | None = None
     threshold: float | None = None
     why: str = ""
+    weight: float = 0.0  # the model's reliance on it, as a share of 1; that of the prediction is 0
 
 
 @dataclass(frozen=True)
@@ -47,6 +48,7 @@ def measure_drift(  # noqa: PLR0913  the two samples, what is compared how, and 
     features: Features,
     *,
     noise: Mapping[str, float],
+    weights: Mapping[str, float],
     policy: Monitoring,
     page: Path,
 ) -> dict[str, Column]:
@@ -56,11 +58,12 @@ def measure_drift(  # noqa: PLR0913  the two samples, what is compared how, and 
     with the rows. A column that cannot be compared is "unknown", with the reason.
 
     :param noise: by column, the effect size of the furthest single day of the training window.
+    :param weights: by feature, the share of the model's reliance that lies on it.
     """
-    current, reference = (_sample(table, policy.sample_rows) for table in (current, reference))
+    current, reference = (sample(table, policy.sample_rows) for table in (current, reference))
     numeric, categorical = columns_of(reference, features)
     names = [*numeric, *categorical]
-    problems = {name: why for name in names if (why := _problem(current, reference, name))}
+    problems = {name: why for name in names if (why := _problem(current, reference, name, is_number=name in numeric))}
     plan = Plan(
         numeric=tuple(name for name in numeric if name not in problems),
         categorical=tuple(name for name in categorical if name not in problems),
@@ -68,7 +71,8 @@ def measure_drift(  # noqa: PLR0913  the two samples, what is compared how, and 
     )
 
     def judged(effects: Mapping[str, float]) -> dict[str, Column]:
-        return {name: _column(problems.get(name), effects.get(name), plan.thresholds[name]) for name in names}
+        found = {name: column_of(problems.get(name), effects.get(name), plan.thresholds[name]) for name in names}
+        return {name: replace(column, weight=round(weights.get(name, 0.0), 6)) for name, column in found.items()}
 
     if not (plan.numeric or plan.categorical):
         return judged({})
@@ -77,10 +81,21 @@ def measure_drift(  # noqa: PLR0913  the two samples, what is compared how, and 
     return judged(effects)
 
 
-def drifted_share(columns: Mapping[str, Column], features: Features) -> float | None:
+def plain_share(columns: Mapping[str, Column], features: Features) -> float | None:
     """Return the share of features that drifted among those that could be compared; None if none could."""
     states = [columns[name].state for name in features.names if columns[name].state != "unknown"]
     return states.count("drifted") / len(states) if states else None
+
+
+def weighted_share(columns: Mapping[str, Column]) -> float | None:
+    """Return the share of the model's reliance that lies on drifted columns, among those that could be compared.
+
+    None if nothing it relies on could: a column that is ignored says nothing about the model.
+    """
+    known = [column for column in columns.values() if column.state != "unknown"]
+    total = sum(column.weight for column in known)
+    drifted = sum(column.weight for column in known if column.state == "drifted")
+    return round(drifted / total, 6) if total > 0 else None
 
 
 def as_measures(columns: Mapping[str, Column]) -> dict[str, Any]:
@@ -97,18 +112,22 @@ def summary_of(columns: Mapping[str, Column]) -> str:
             (column.state, {"drifted": "bad", "stable": "good"}.get(column.state, "")),
             ("" if column.effect is None else f"{column.effect:.3f}", ""),
             ("" if column.threshold is None else f"{column.threshold:.3f}", ""),
+            (f"{column.weight:.0%}" if column.weight else "", ""),
             (column.why, ""),
         )
         for name, column in order
     ]
     note = (
         "Effect: how far the day lies from the window the model was trained on. Threshold: how far the furthest single "
-        "day of that window lay from it, with a margin. Below: Evidently's plots, on the same scale of effects."
+        "day of that window lay from it, with a margin. Counts: the column's share of what the model relies on (what "
+        "shuffling it cost on the hold-out). Below: Evidently's plots, on the same scale of effects."
     )
-    return reports.table_of("Drift, column by column", ("column", "state", "effect", "threshold", "why"), rows, note)
+    headings = ("column", "state", "effect", "threshold", "counts", "why")
+    return reports.table_of("Drift, column by column", headings, rows, note)
 
 
-def _column(problem: str | None, effect: float | None, threshold: float) -> Column:
+def column_of(problem: str | None, effect: float | None, threshold: float) -> Column:
+    """Return what an effect size says beside its threshold; a problem or a missing number is "unknown"."""
     if problem is not None:
         return Column("unknown", why=problem)
     if effect is None or not np.isfinite(effect):
@@ -117,12 +136,14 @@ def _column(problem: str | None, effect: float | None, threshold: float) -> Colu
     return Column(state, effect=round(effect, 6), threshold=round(threshold, 6))
 
 
-def _problem(current: pa.Table, reference: pa.Table, name: str) -> str | None:
+def _problem(current: pa.Table, reference: pa.Table, name: str, *, is_number: bool) -> str | None:
     # Evidently drops an all-null category without a word, and raises on an all-null number or an empty frame.
     for where, table in (("this day", current), ("the training window", reference)):
         if name not in table.column_names:
             return f"not a column of {where}"
         values = table[name].drop_null()
+        if len(values) and is_number and not is_numeric(values.type):
+            return f"{values.type}, not a number, in {where}"
         if pa.types.is_floating(values.type):
             values = values.filter(pc.is_finite(values))
         if not len(values):
@@ -132,7 +153,13 @@ def _problem(current: pa.Table, reference: pa.Table, name: str) -> str | None:
     return None
 
 
-def _sample(table: pa.Table, num_rows: int) -> pa.Table:
+def is_numeric(kind: pa.DataType) -> bool:
+    """Tell whether values of a type can be compared as numbers."""
+    return bool(pa.types.is_integer(kind) or pa.types.is_floating(kind) or pa.types.is_boolean(kind))
+
+
+def sample(table: pa.Table, num_rows: int) -> pa.Table:
+    """Return at most so many rows, always the same ones, in their order."""
     if len(table) <= num_rows:
         return table
     rows = np.random.default_rng(_SEED).choice(len(table), num_rows, replace=False)

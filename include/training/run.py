@@ -27,6 +27,7 @@ from include.learning.task import Task
 from include.training import export, report
 from include.training.data import Window, load_windows
 from include.training.heads import head_of
+from include.training.importance import importance_of
 from include.training.models import TabularNet
 from include.training.preprocessing import categories_of, fit_preprocessor, transform
 from include.training.spec import Spec
@@ -79,6 +80,9 @@ def train(spec: Spec, seconds: Stopwatch) -> dict[str, Any]:
         expected = trainer.predict(holdout_matrix)
         content = export.export(preprocessor, trainer.model, features)
         predictions, parity = export.check_same(content, holdout.columns, expected, features, task)
+    with seconds("importance"):
+        graph = artefact.session_of(content)
+        importance = importance_of(graph, holdout.columns, holdout_labels, holdout.days, features, task)
 
     everyone, true, (known,) = task.compare(holdout.labels, (task, predictions))
     manifest = {
@@ -89,6 +93,7 @@ def train(spec: Spec, seconds: Stopwatch) -> dict[str, Any]:
         "metrics": metrics(everyone, true, known),
         "categories": categories,
         "parity": parity,
+        "importance": importance,
         **_about_steps(spec, curves),
     }
     return _store(spec, manifest, content, (window, holdout, predictions), seconds)

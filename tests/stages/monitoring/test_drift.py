@@ -5,7 +5,7 @@ import pyarrow as pa
 import pytest
 
 from include.monitoring import drift
-from include.monitoring.drift import Column, drifted_share, measure_drift
+from include.monitoring.drift import Column, measure_drift, plain_share, weighted_share
 from include.monitoring.noise import category_distance, furthest_days, number_distance
 from include.pipeline import Features
 from include.policy import Monitoring
@@ -13,6 +13,7 @@ from include.policy import Monitoring
 FEATURES = Features(numeric=["distance", "speed"], categorical=["carrier"])
 POLICY = Monitoring(sample_rows=400)
 NOISE = {"distance": 0.1, "speed": 0.1, "carrier": 0.1, "prediction": 0.1}
+WEIGHTS = {"distance": 0.7, "speed": 0.3, "carrier": 0.0}
 
 
 def table(num_rows=500, seed=0, **changes):
@@ -30,7 +31,13 @@ def table(num_rows=500, seed=0, **changes):
 def measure(tmp_path):
     def run(current, reference=None, **changes):
         reference = table(seed=1) if reference is None else reference
-        arguments = {"noise": NOISE, "policy": POLICY, "page": tmp_path / "drift" / "page.html.gz", **changes}
+        arguments = {
+            "noise": NOISE,
+            "weights": WEIGHTS,
+            "policy": POLICY,
+            "page": tmp_path / "drift" / "page.html.gz",
+            **changes,
+        }
         return measure_drift(current, reference, FEATURES, **arguments)
 
     return run
@@ -42,7 +49,8 @@ def test_a_moved_column_has_drifted_and_the_others_not(measure, tmp_path):
     assert columns["distance"].state == "drifted"
     assert columns["distance"].effect == pytest.approx(2, abs=0.5)
     assert {columns[name].state for name in ("speed", "carrier", "prediction")} == {"stable"}
-    assert drifted_share(columns, FEATURES) == pytest.approx(1 / 3)
+    assert weighted_share(columns) == 0.7
+    assert plain_share(columns, FEATURES) == pytest.approx(1 / 3)
     assert 1_000 < (tmp_path / "drift" / "page.html.gz").stat().st_size < 150_000
     assert [path.suffixes[-2:] for path in sorted((tmp_path / "library").iterdir())] == [
         [".js", ".gz"],
@@ -61,8 +69,8 @@ def test_a_moved_column_has_drifted_and_the_others_not(measure, tmp_path):
 def test_a_column_that_cannot_be_compared_is_unknown_with_the_reason(measure, values, why):
     columns = measure(table(distance=values))
 
-    assert columns["distance"] == Column("unknown", why=why)
-    assert drifted_share(columns, FEATURES) == 0.0
+    assert columns["distance"] == Column("unknown", why=why, weight=0.7)
+    assert plain_share(columns, FEATURES) == 0.0
 
 
 def test_a_category_without_values_is_unknown_not_stable(measure):
@@ -75,7 +83,7 @@ def test_an_empty_day_is_unknown_and_writes_no_page(measure, tmp_path):
     columns = measure(table().slice(0, 0))
 
     assert {column.state for column in columns.values()} == {"unknown"}
-    assert drifted_share(columns, FEATURES) is None
+    assert plain_share(columns, FEATURES) is None
     assert not (tmp_path / "drift" / "page.html.gz").exists()
 
 
@@ -83,6 +91,20 @@ def test_a_column_the_version_did_not_have_is_unknown(measure):
     columns = measure(table().drop_columns(["speed"]))
 
     assert columns["speed"].why == "not a column of this day"
+
+
+def test_drift_of_a_column_the_model_ignores_does_not_count(measure):
+    columns = measure(table(carrier=["AA"] * 499 + ["UA"]))
+
+    assert columns["carrier"].state == "drifted"
+    assert (weighted_share(columns), plain_share(columns, FEATURES)) == (0.0, pytest.approx(1 / 3))
+
+
+def test_where_nothing_the_model_relies_on_can_be_compared_the_share_is_unknown(measure):
+    columns = measure(table(distance=np.full(500, 3.0), speed=np.full(500, np.nan)))
+
+    assert columns["carrier"].state == "stable"
+    assert weighted_share(columns) is None
 
 
 def test_missing_values_within_a_column_do_not_hide_it(measure):

@@ -80,6 +80,7 @@ def test_the_folder_holds_what_serving_gate_and_monitoring_need(
         "roc.png",
         "calibration.png",
         "confusion.png",
+        "importance.png",
         "loss.png",
     }
     assert "`77`" in (spec.folder / "card.md").read_text()
