@@ -1,4 +1,4 @@
-"""This file says how a pipeline decides and keeps: the types of gate, monitoring, governor and retention."""
+"""This file says how a pipeline decides and keeps: the types of gate, monitoring, governor, retention and events."""
 
 from typing import Annotated
 
@@ -106,3 +106,19 @@ class Retention(Strict):
     models_days: int = Field(30, ge=2, description="Models that came to nothing, or are no longer gone back to.")
     former_champions: int = Field(3, ge=1, description="Newest former champions that a rollback can go back to.")
     ledger_days: int = Field(400, ge=30, description="The ledger's measured windows and decisions.")
+
+
+class Events(Strict):
+    """A queue whose messages ask for new models; several pipelines may share one."""
+
+    connection: str = Field(
+        pattern=r"^\w{1,100}$", description="Airflow connection of the queue's service; its type is redis or aws (SQS)."
+    )
+    queue: str = Field(
+        pattern=r"^[A-Za-z0-9][A-Za-z0-9:/._-]*$", description="Redis: the stream; SQS: the queue's name or URL."
+    )
+
+    @property
+    def dag_id(self) -> str:
+        """Return the id of the DAG that listens to this queue."""
+        return f"listen__{self.connection}__{self.queue.rpartition('/')[2]}"
