@@ -1,6 +1,6 @@
-"""This file says how a pipeline decides and keeps: the types of gate, monitoring, governor, retention and events."""
+"""This file says how a pipeline decides, keeps and asks: the types of gate, governor, retention, people and so on."""
 
-from typing import Annotated
+from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
@@ -122,3 +122,16 @@ class Events(Strict):
     def dag_id(self) -> str:
         """Return the id of the DAG that listens to this queue."""
         return f"listen__{self.connection}__{self.queue.rpartition('/')[2]}"
+
+
+class People(Strict):
+    """Where a person's word is waited for; a request by hand is one already, and is never reviewed."""
+
+    review: list[Literal["first", "quality", "drift", "message"]] = Field(
+        default_factory=list, description="A training that was asked for by one of these waits for a yes first."
+    )
+    approval: Literal["policy", "human"] = Field(
+        "policy", description="Who lets a model that passed the gate take traffic: the policy, or a person."
+    )
+    timeout_hours: float = Field(24, gt=0, le=720, description="How long an answer is waited for.")
+    on_timeout: Literal["refuse", "go_on"] = Field("refuse", description="What silence means.")

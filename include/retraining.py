@@ -6,6 +6,7 @@ from typing import Any
 
 from sqlalchemy.orm import Session
 
+from include import people
 from include.errors import AlreadyOnItsWayError
 from include.ledger import Request, open_ledger, pauses, requests
 from include.pipeline import Pipeline
@@ -28,7 +29,10 @@ def claim(pipeline: Pipeline, request_id: str | None, run_key: str, form: Mappin
         if held := requests.held_back(session, request_id):
             log.info("%s stays open. %s", request_id, pauses.said(held))
             return None
-        return request_id if requests.claim_request(session, request_id, run_key) else None
+        request = requests.claim_request(session, request_id, run_key)
+        if request and people.is_refused(request):
+            requests.forget_review(session, request_id)
+    return request_id if request else None
 
 
 def _file_by_hand(session: Session, name: str, run_key: str, form: Mapping[str, Any]) -> str:
