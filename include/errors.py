@@ -72,6 +72,10 @@ class BackupError(ValueError):
     """A backup cannot be made or restored as things stand; nothing was changed."""
 
 
+class AlertError(RuntimeError):
+    """An alert could not be sent; it waits."""
+
+
 class StackError(RuntimeError):
     """A local service could not be started or died."""
 

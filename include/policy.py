@@ -135,3 +135,13 @@ class People(Strict):
     )
     timeout_hours: float = Field(24, gt=0, le=720, description="How long an answer is waited for.")
     on_timeout: Literal["refuse", "go_on"] = Field("refuse", description="What silence means.")
+
+
+class Alerts(Strict):
+    """Whom to tell, and how long a night or a source may be silent; what else is told is in docs/events.md."""
+
+    connection: str = Field(
+        "evergreen_alerts", description="Airflow connection of type http (Slack, Teams …) or smtp; without it, the log."
+    )
+    late_hours: float = Field(6, gt=0, description="Hours after its tick at which a night without a result is late.")
+    silent_days: Days = Field(3, description="Scheduled days without published data that are told of.")
