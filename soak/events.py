@@ -7,7 +7,7 @@ import subprocess
 import tempfile
 import time
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,6 +17,7 @@ import httpx
 import redis
 from rich.console import Console
 from sqlalchemy import select
+from tenacity import Retrying, stop_after_delay, wait_fixed
 
 from include import messages
 from include.demo.airflow_api import Airflow, wait_until
@@ -36,6 +37,7 @@ WAVES = 10
 KILLED = ("airflow:scheduler", "airflow:scheduler", "airflow:triggerer")  # in turn, one a wave
 SETTLE_SECONDS = 3600
 SWEEP_SECONDS = 60
+ASK_SECONDS = 120
 
 
 @dataclass(frozen=True)
@@ -96,6 +98,7 @@ def measure(number: int = 1000, seed: int = 1) -> dict[str, Any]:
         "wake_ups_lost": sum(event.door == "lost" for event in events),
         "wake_ups_repeated": sum(event.echoes for event in events),
         "killed": dict(Counter(KILLED[wave % len(KILLED)] for wave in range(WAVES))),
+        "rest_calls_repeated": trial.asked_again,
         "seed": seed,
         "minutes": round((time.monotonic() - began) / 60, 1),
         "findings": {"lost": lost, "doubled": doubled, "unasked": unasked},
@@ -134,6 +137,7 @@ class Trial:
     def __init__(self, stack: Stack, port: int) -> None:
         self._airflow = Airflow(stack.urls["airflow"], stack.password)
         self._queue = redis.Redis(port=port)
+        self.asked_again = 0
         self._airflow.wait_for_dags({f"{name}__train" for name in PIPELINES} | {"sweep"})
 
     def send(self, events: list[Event]) -> None:
@@ -142,7 +146,7 @@ class Trial:
             for _ in range(event.times):
                 self._send(event)
         for event in (event for event in events if event.echoes and event.door == "queue"):
-            self._airflow.emit(f"{event.pipeline}.retrain", event.request_id)
+            self._insist(self._airflow.emit, f"{event.pipeline}.retrain", event.request_id)
 
     def _send(self, event: Event) -> None:
         wish = {"pipeline": event.pipeline, "reason": "soak", "id": f"e{event.number}"}
@@ -152,10 +156,18 @@ class Trial:
             case "lost":  # as when the listener dies between its commit and its event
                 messages.take(QUEUE, PIPELINES, [Message(str(event.number), json.dumps(wish), "")])
             case _:
+                dag_id = f"{event.pipeline}__train"
+                self._insist(self._airflow.trigger, dag_id, f"e{event.number}", reason="soak", force=True)
+
+    def _insist(self, ask: Callable[..., Any], *what: str, **conf: Any) -> None:
+        """Ask Airflow until it says yes, or that this was done already: as any sender must who does not want to lose."""
+        for attempt in Retrying(wait=wait_fixed(1), stop=stop_after_delay(ASK_SECONDS), reraise=True):
+            with attempt:
                 try:
-                    self._airflow.trigger(f"{event.pipeline}__train", f"e{event.number}", reason="soak", force=True)
+                    ask(*what, **conf)
                 except httpx.HTTPStatusError as error:
                     if error.response.status_code != httpx.codes.CONFLICT:
+                        self.asked_again += 1
                         raise
 
     def settle(self, events: list[Event]) -> None:
@@ -165,7 +177,7 @@ class Trial:
         def is_settled() -> bool:
             nonlocal swept
             if time.monotonic() - swept > SWEEP_SECONDS:
-                self._airflow.trigger("sweep", patience_seconds=30)
+                self._insist(self._airflow.trigger, "sweep", patience_seconds=30)
                 swept = time.monotonic()
             return expected <= self.ended()
 
