@@ -160,7 +160,7 @@ class Trial:
                 self._insist(self._airflow.trigger, dag_id, f"e{event.number}", reason="soak", force=True)
 
     def _insist(self, ask: Callable[..., Any], *what: str, **conf: Any) -> None:
-        """Ask Airflow until it says yes, or that this was done already: as any sender must who does not want to lose."""
+        """Ask Airflow until it says yes, or that this was done already: as any sender must."""
         for attempt in Retrying(wait=wait_fixed(1), stop=stop_after_delay(ASK_SECONDS), reraise=True):
             with attempt:
                 try:
