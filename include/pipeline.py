@@ -6,7 +6,19 @@ from typing import Any, Literal
 from pydantic import Field, model_validator
 
 from include.learning.metrics import GATE_DEFAULT, GOVERNOR_DEFAULT, METRICS, TaskName, metrics_of
-from include.policy import COSTS_HELP, COSTS_OF, Days, Gate, Governor, Monitoring, Retention, Share
+from include.policy import (
+    COSTS_HELP,
+    COSTS_OF,
+    Alerts,
+    Days,
+    Events,
+    Gate,
+    Governor,
+    Monitoring,
+    People,
+    Retention,
+    Share,
+)
 from include.sources import Source
 from include.spelling import did_you_mean
 from include.strict import Strict
@@ -132,6 +144,9 @@ class Pipeline(Strict):
     monitoring: Monitoring = Field(default_factory=Monitoring)
     governor: Governor = Field(default_factory=Governor)
     retention: Retention = Field(default_factory=Retention)
+    alerts: Alerts = Field(default_factory=Alerts)
+    people: People = Field(default_factory=People)
+    events: Events | None = Field(None, description="A queue that asks for new models, too; none if left out.")
 
     @model_validator(mode="after")
     def _keeps_what_is_learned_from(self) -> "Pipeline":

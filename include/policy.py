@@ -1,4 +1,4 @@
-"""This file says how a pipeline decides and keeps: the types of gate, monitoring, governor and retention."""
+"""This file says how a pipeline decides, keeps and asks: the types of gate, governor, retention, people and so on."""
 
 from typing import Annotated, Literal
 
@@ -159,3 +159,42 @@ class Retention(Strict):
     models_days: int = Field(30, ge=2, description="Models that came to nothing, or are no longer gone back to.")
     former_champions: int = Field(3, ge=1, description="Newest former champions that a rollback can go back to.")
     ledger_days: int = Field(400, ge=30, description="The ledger's measured windows and decisions.")
+
+
+class Events(Strict):
+    """A queue whose messages ask for new models; several pipelines may share one."""
+
+    connection: str = Field(
+        pattern=r"^\w{1,100}$", description="Airflow connection of the queue's service; its type is redis or aws (SQS)."
+    )
+    queue: str = Field(
+        pattern=r"^[A-Za-z0-9][A-Za-z0-9:/._-]*$", description="Redis: the stream; SQS: the queue's name or URL."
+    )
+
+    @property
+    def dag_id(self) -> str:
+        """Return the id of the DAG that listens to this queue."""
+        return f"listen__{self.connection}__{self.queue.rpartition('/')[2]}"
+
+
+class People(Strict):
+    """Where a person's word is waited for; a request by hand is one already, and is never reviewed."""
+
+    review: list[Literal["first", "quality", "drift", "message"]] = Field(
+        default_factory=list, description="A training that was asked for by one of these waits for a yes first."
+    )
+    approval: Literal["policy", "human"] = Field(
+        "policy", description="Who lets a model that passed the gate take traffic: the policy, or a person."
+    )
+    timeout_hours: float = Field(24, gt=0, le=720, description="How long an answer is waited for.")
+    on_timeout: Literal["refuse", "go_on"] = Field("refuse", description="What silence means.")
+
+
+class Alerts(Strict):
+    """Whom to tell, and how long a night or a source may be silent; what else is told is in docs/events.md."""
+
+    connection: str = Field(
+        "evergreen_alerts", description="Airflow connection of type http (Slack, Teams …) or smtp; without it, the log."
+    )
+    late_hours: float = Field(6, gt=0, description="Hours after its tick at which a night without a result is late.")
+    silent_days: Days = Field(3, description="Scheduled days without published data that are told of.")

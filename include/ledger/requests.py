@@ -69,6 +69,32 @@ def abandon_claims(session: Session, pipeline: str, *, older_than_hours: float) 
     session.expire_all()
 
 
+def keep_review(session: Session, request_id: str, **said: Any) -> None:
+    """Keep what a person was asked about a request, and what they have answered."""
+    request = session.get_one(Request, request_id)
+    request.detail = {**request.detail, "review": {**request.detail.get("review", {}), **said}}
+    if "answer" in said:
+        request.claimed_at = now()  # the wait for a person is no time that the training took
+
+
+def forget_review(session: Session, request_id: str) -> None:
+    """Forget a review: a run that was cleared after a refusal asks again."""
+    request = session.get_one(Request, request_id)
+    request.detail = {name: value for name, value in request.detail.items() if name != "review"}
+
+
+def training_seconds(session: Session, pipeline: str, *, newest: int) -> list[float]:
+    """Return how long the newest trainings took, from claim to verdict."""
+    query = select(Request).where(
+        Request.pipeline == pipeline,
+        Request.status == "done",
+        Request.repair == "retrain",
+        Request.closed_at.is_not(None),
+    )
+    found = session.scalars(query.order_by(Request.closed_at.desc()).limit(newest))
+    return [(row.closed_at - row.claimed_at).total_seconds() for row in found if row.closed_at and row.claimed_at]
+
+
 def close_request(session: Session, request_id: str, *, status: str, note: str) -> None:
     """Close a request as `done` or `failed`, once."""
     session.execute(
