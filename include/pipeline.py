@@ -111,6 +111,11 @@ class Training(Strict):
     features: Features
     window_days: Days = Field(56, description="Days of training data before the hold-out.")
     holdout_days: Days = Field(14, description="Newest labelled days, kept out of training; they decide at the gate.")
+    refit: bool = Field(
+        True,
+        description="Once judged on the hold-out, learn the same again from as many days up to the newest: the "
+        "hold-out is no longer missing. It costs a second training.",
+    )
     min_rows: int = Field(1000, ge=1, description="Fewest labelled rows for a training.")
     epochs: int = Field(6, ge=1, description="How often all rows are looked at.")
     batch_size: int | None = Field(None, ge=1, description="Rows a step; none: an epoch has about 100 steps.")

@@ -9,16 +9,26 @@ from sqlalchemy.orm import Session
 
 from include.ledger.pauses import pause_of
 from include.ledger.tables import Pause, Release, Request, now
+from include.policy import RepairName
 
 
-def file_request(
-    session: Session, pipeline: str, *, reason: str, triggered_by: str, key: str, detail: dict[str, Any]
+def file_request(  # noqa: PLR0913  a row's fields
+    session: Session,
+    pipeline: str,
+    *,
+    reason: str,
+    triggered_by: str,
+    key: str,
+    detail: dict[str, Any],
+    repair: RepairName = "retrain",
 ) -> Request:
     """File a request, or return the one already filed under the same key: a repeated task files nothing twice."""
     request_id = f"{pipeline}.{triggered_by}.{key}"
     request = session.get(Request, request_id)
     if request is None:
-        request = Request(id=request_id, pipeline=pipeline, reason=reason, triggered_by=triggered_by, detail=detail)
+        request = Request(
+            id=request_id, pipeline=pipeline, reason=reason, triggered_by=triggered_by, detail=detail, repair=repair
+        )
         session.add(request)
         session.flush()
     return request
@@ -115,6 +125,11 @@ def requests_of(session: Session, pipeline: str, *, newest: int) -> Sequence[Req
     """Return the newest requests, newest first."""
     query = select(Request).where(Request.pipeline == pipeline).order_by(Request.at.desc()).limit(newest)
     return session.scalars(query).all()
+
+
+def all_requests(session: Session, pipeline: str) -> Sequence[Request]:
+    """Return every request, oldest first."""
+    return session.scalars(select(Request).where(Request.pipeline == pipeline).order_by(Request.at)).all()
 
 
 def unfinished_requests(session: Session, pipeline: str) -> Sequence[Request]:

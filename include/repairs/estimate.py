@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from include.evaluation import Interval, paired_interval
-from include.learning.calibration import Calibration, fit
+from include.learning.calibration import fit
 from include.learning.metrics import GOVERNOR_DEFAULT, TaskName
 from include.learning.scoring import Floats
 from include.policy import Gate, RepairName, Repairs
@@ -34,11 +34,6 @@ class Labelled:
     def rows(self, first: str, last: str) -> slice:
         """Return where the rows of a range of days lie, both included."""
         return slice(int(np.searchsorted(self.days, first)), int(np.searchsorted(self.days, last, side="right")))
-
-    def between(self, first: str, last: str) -> "Labelled":
-        """Return the rows of a range of days, both included."""
-        rows = self.rows(first, last)
-        return Labelled(self.task, self.labels[rows], self.days[rows])
 
 
 @dataclass(frozen=True)
@@ -108,7 +103,7 @@ def corrected_by_others(rows: Labelled, predictions: Floats, doubt_days: float) 
 def estimate(  # noqa: PLR0913  all that a repair could be made of
     rows: Labelled,
     champion: Answers,
-    correction: Calibration,
+    now: Floats,
     policy: Repairs,
     *,
     former: Mapping[int, Answers],
@@ -118,14 +113,13 @@ def estimate(  # noqa: PLR0913  all that a repair could be made of
     """Return what each allowed repair promises on the newest labelled days; nothing where these are too few.
 
     :param rows: the newest labelled days that the champion has not learned from, at most `window_days`.
-    :param correction: the one that the champion answers with now.
+    :param now: the champion's answers with the correction that it has now.
     :param former: past champions by version.
     :param scout: a quick learner that knows newer days than the champion; what it gains, a new model would, too.
     :param handicap: share of the loss by which the quick learner beats the champion's kind on the very same days.
     """
     if len(rows.names) < FEWEST_DAYS:
         return []
-    now = correction.apply(np.asarray(champion.predictions, dtype=np.float64))
     corrected = corrected_by_others(rows, champion.predictions, policy.doubt_days)
     found = []
     level = _interval(rows, corrected, now, policy)

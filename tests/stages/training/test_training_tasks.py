@@ -19,8 +19,9 @@ from include.ledger import open_ledger, releases, requests
 from include.pipeline import Features, Pipeline, Training
 from include.policy import Gate
 from include.settings import Settings
-from include.training.run import Stopwatch, train
+from include.training.run import train
 from include.training.spec import Spec, model_folder
+from include.training.store import Stopwatch
 
 DAYS = [f"2020-01-{number:02}" for number in range(1, 21)]
 OPTIONS = {"epochs": 12, "batch_size": 32, "hidden": [32], "learning_rate": 0.01, "weight_decay": 0.01}
