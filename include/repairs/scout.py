@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 from sklearn.ensemble import HistGradientBoostingClassifier, HistGradientBoostingRegressor
+from threadpoolctl import threadpool_limits
 
 from include.learning.scoring import Floats
 from include.learning.task import Task
@@ -44,10 +45,12 @@ def scout(task: Task, learned: tuple[Columns, Floats], asked: Columns, features:
         "random_state": _SEED,
     }
     matrix, wanted = (transform(preprocessor, each, features) for each in (columns, asked))
-    if task.name == "regression":
-        return np.asarray(HistGradientBoostingRegressor(**settings).fit(matrix, labels).predict(wanted))
-    learner = HistGradientBoostingClassifier(**settings).fit(matrix, labels.astype(np.intp))
-    chances = learner.predict_proba(wanted)
+    # One thread: beside other work on the same cores, several wait for each other by spinning (30 s instead of 1).
+    with threadpool_limits(1):
+        if task.name == "regression":
+            return np.asarray(HistGradientBoostingRegressor(**settings).fit(matrix, labels).predict(wanted))
+        learner = HistGradientBoostingClassifier(**settings).fit(matrix, labels.astype(np.intp))
+        chances = learner.predict_proba(wanted)
     if task.name == "binary":
         return np.asarray(chances[:, 1])
     found = np.zeros((len(wanted), len(task.constant(labels)[0])))
