@@ -5,6 +5,7 @@ from collections.abc import Callable
 from typing import Any
 
 import httpx
+from tenacity import retry, retry_if_exception_type, stop_after_attempt, wait_fixed
 
 from include.errors import StackError
 
@@ -43,9 +44,13 @@ class Airflow:
         """Switch a DAG on."""
         self._http.patch(f"/dags/{dag_id}", json={"is_paused": False}).raise_for_status()
 
-    def trigger(self, dag_id: str, **conf: Any) -> str:
-        """Start a run by hand with values of the trigger form, and return its id."""
-        answer = self._http.post(f"/dags/{dag_id}/dagRuns", json={"logical_date": None, "conf": conf})
+    def trigger(self, dag_id: str, run_id: str | None = None, **conf: Any) -> str:
+        """Start a run by hand with values of the trigger form, and return its id.
+
+        :param run_id: a name of the caller's own: Airflow refuses a second run of that name (409).
+        """
+        body = {"logical_date": None, "conf": conf} | ({"dag_run_id": run_id} if run_id else {})
+        answer = self._http.post(f"/dags/{dag_id}/dagRuns", json=body)
         return str(answer.raise_for_status().json()["dag_run_id"])
 
     def wait_for_run(self, dag_id: str, run_id: str, timeout: float = 300) -> str:
@@ -100,6 +105,7 @@ class Airflow:
             if len(rows) >= page["total_entries"] or not page[key]:
                 return rows
 
+    @retry(retry=retry_if_exception_type(httpx.HTTPError), stop=stop_after_attempt(5), wait=wait_fixed(1), reraise=True)
     def _get(self, path: str, **query: Any) -> dict[str, Any]:
         answer: dict[str, Any] = self._http.get(path, params=query).raise_for_status().json()
         return answer
