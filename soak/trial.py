@@ -94,7 +94,7 @@ class Trial:
 
     def _ingest(self, first: str, last: str) -> None:
         self.expected_rows |= {day: rows for day, rows in self._rows.items() if first <= day <= last}
-        self._start("ingest", f"{first}..{last}", first=first, last=last)
+        self._start("ingest", f"{first}-to-{last}", first=first, last=last)
 
     def _begin_training(self) -> None:
         self.trainings += 1
