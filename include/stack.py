@@ -185,6 +185,8 @@ class Stack:
             "SPARK_REMOTE": f"sc://127.0.0.1:{ports['spark']}/;token={token}",
             "SPARK_CONNECT_AUTHENTICATE_TOKEN": token,
             "AIRFLOW_HOME": str(self.data / "airflow"),
+            # SQLite alone would give up after 5 s where another process writes, and Airflow with it.
+            "AIRFLOW__DATABASE__SQL_ALCHEMY_CONN": f"sqlite:///{self.data / 'airflow' / 'airflow.db'}?timeout=60",
             "AIRFLOW__CORE__DAGS_FOLDER": str(ROOT / "dags"),
             "AIRFLOW__CORE__PLUGINS_FOLDER": str(ROOT / "plugins"),
             "AIRFLOW__CORE__SIMPLE_AUTH_MANAGER_PASSWORDS_FILE": str(self._passwords_file),
