@@ -1,9 +1,5 @@
-"""This file takes strangers' data sets from files to a monitored model: no Python, a few edited lines.
+"""This file takes strangers' data sets from files to a monitored model: no Python, a few edited lines."""
 
-The data sets ship in PyPI packages. They have no dates, so their rows are dealt out into days in their order.
-"""
-
-import difflib
 import json
 import os
 import socket
@@ -13,16 +9,14 @@ import tempfile
 import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass, field
-from datetime import date, timedelta
-from importlib.resources import files
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import httpx
-import pandas as pd
 from rich.console import Console
 
+from bench.strangers import DATA_SETS, deal, edit
 from include import deployment, gatekeeping, publication, registry, retraining, validation
 from include.cleaning import job
 from include.config import load_pipeline
@@ -36,42 +30,6 @@ from include.pipeline import Pipeline
 from include.settings import ROOT, load_settings, working_in
 from include.status import status_view
 from include.training.plan import plan
-
-FIRST = date(2024, 1, 1)
-
-
-@dataclass(frozen=True)
-class DataSet:
-    """A data set, and what a stranger says about it: the command's options, and lines of the YAML put otherwise."""
-
-    package: str
-    path: str
-    target: str
-    task: str
-    days: int
-    columns: tuple[str, ...] | None = None  # where the file has no header
-    edits: dict[str, str] = field(default_factory=dict)
-
-
-DATA_SETS = {
-    "bikeshare": DataSet(
-        "ISLP",
-        "data/Bikeshare.csv",
-        target="bikers",
-        task="regression",
-        days=16,
-        edits={"description: \"What will 'bikers' be?\"": "description: How many bikes will be out in this hour?"},
-    ),
-    "digits": DataSet(
-        "sklearn",
-        "datasets/data/digits.csv.gz",
-        target="digit",
-        task="multiclass",
-        days=10,
-        columns=(*(f"pixel_{number}" for number in range(64)), "digit"),
-    ),
-    "caravan": DataSet("ISLP", "data/Caravan.csv", target="Purchase", task="binary", days=10),
-}
 
 
 @dataclass(frozen=True)
@@ -104,27 +62,6 @@ def measure() -> dict[str, Any]:
         }
         for name, story in stories.items()
     }
-
-
-def deal(name: str, folder: Path) -> list[str]:
-    """Write a data set as one CSV a day, each row with an id, and return the days."""
-    about = DATA_SETS[name]
-    with (files(about.package) / about.path).open("rb") as file:
-        compression = "gzip" if about.path.endswith(".gz") else None
-        rows = pd.read_csv(
-            file,
-            compression=compression,
-            names=list(about.columns) if about.columns else None,
-            dtype=str,
-            na_filter=False,
-        )
-    (folder / name).mkdir(parents=True)
-    days = [(FIRST + timedelta(days=number)).isoformat() for number in range(about.days)]
-    for number, day in enumerate(days):
-        part = rows.iloc[len(rows) * number // len(days) : len(rows) * (number + 1) // len(days)].copy()
-        part.insert(0, "id", [f"{day}-{row}" for row in range(len(part))])
-        part.to_csv(folder / name / f"{day}.csv", index=False)
-    return days
 
 
 @contextmanager
@@ -195,18 +132,6 @@ def tell(name: str, folder: Path) -> Story:  # noqa: PLR0915  the story in its o
         last,
         console.export_text(),
     )
-
-
-def edit(path: Path, edits: dict[str, str]) -> int:
-    """Put lines of a YAML otherwise, and return how many differ then."""
-    before = path.read_text()
-    after = before
-    for line, instead in edits.items():
-        if line not in after:
-            raise ValueError(f"{path}: there is no '{line}' to put otherwise.")
-        after = after.replace(line, instead)
-    path.write_text(after)
-    return sum(line.startswith("+ ") for line in difflib.ndiff(before.splitlines(), after.splitlines()))
 
 
 def ingest(pipeline: Pipeline, days: list[str], run_key: str) -> tuple[str, dict[str, str]]:

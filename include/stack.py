@@ -3,8 +3,6 @@
 import json
 import os
 import secrets
-import shutil
-import socket
 import subprocess
 import sys
 import time
@@ -13,7 +11,6 @@ from contextlib import contextmanager, suppress
 from datetime import UTC, datetime, timedelta
 from functools import cached_property
 from pathlib import Path
-from typing import Any
 
 import httpx
 import psutil
@@ -23,6 +20,7 @@ from rich.console import Console
 from include import atomic
 from include.errors import StackError
 from include.process import MARK, die_with_parent, kill_all, processes_of, uninterrupted
+from include.readiness import airflow_is_healthy, answers, check_java, check_ports, listens
 from include.settings import ROOT, Settings, load_settings
 
 BIN = Path(sys.executable).parent
@@ -99,11 +97,11 @@ class Stack:
         """
         if self.settings.restoring.exists():
             raise StackError(f"{self.data} is half restored: run `evergreen restore` again, with the same archive.")
-        self._check_java()
+        check_java()
         if self.is_up():
             raise StackError(f"Evergreen's services already run on {self.data}: `make down` first.")
         self.stop()  # what a supervisor that was killed has left behind would hold the ports and the database
-        self._check_ports()
+        check_ports(self.ports)
 
     def wait_for(self, *names: str) -> None:
         """Wait until these services (all, if none is named) answer.
@@ -113,7 +111,7 @@ class Stack:
         checks = self._checks()
         for name in names or tuple(checks):
             deadline = time.monotonic() + START_SECONDS
-            while not _answers(checks[name]):
+            while not answers(checks[name]):
                 if not self.is_up():
                     raise StackError(f"The supervisor has ended: see {self.data / 'logs' / 'supervisor.log'}.")
                 if time.monotonic() > deadline:
@@ -183,9 +181,12 @@ class Stack:
             "EVERGREEN_ENDPOINT_URL": self.urls["endpoint"],
             "MLFLOW_TRACKING_URI": self.urls["mlflow"],
             "MLFLOW_DISABLE_TELEMETRY": "true",
+            "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false",  # seven processes that nothing here gives work to
             "SPARK_REMOTE": f"sc://127.0.0.1:{ports['spark']}/;token={token}",
             "SPARK_CONNECT_AUTHENTICATE_TOKEN": token,
             "AIRFLOW_HOME": str(self.data / "airflow"),
+            # SQLite alone would give up after 5 s where another process writes, and Airflow with it.
+            "AIRFLOW__DATABASE__SQL_ALCHEMY_CONN": f"sqlite:///{self.data / 'airflow' / 'airflow.db'}?timeout=60",
             "AIRFLOW__CORE__DAGS_FOLDER": str(ROOT / "dags"),
             "AIRFLOW__CORE__PLUGINS_FOLDER": str(ROOT / "plugins"),
             "AIRFLOW__CORE__SIMPLE_AUTH_MANAGER_PASSWORDS_FILE": str(self._passwords_file),
@@ -205,25 +206,11 @@ class Stack:
             _write_secret(file, secrets.token_urlsafe(num_bytes))
         return file.read_text()
 
-    def _check_java(self) -> None:
-        if not shutil.which("java"):
-            raise StackError(
-                "No Java found, and Spark needs 17 or 21. On Debian: apt-get install openjdk-17-jre-headless."
-            )
-
-    def _check_ports(self) -> None:
-        taken = [name for name, port in self.ports.items() if not _is_free(port)]
-        if taken:
-            listed = ", ".join(f"{self.ports[name]} ({name}, EVERGREEN_{name.upper()}_PORT)" for name in taken)
-            raise StackError(
-                f"Taken by another program: port {listed}. Stop that program, or set the variable to a free port."
-            )
-
     def _checks(self) -> dict[str, Callable[[], bool]]:
         urls = self.urls
         return {
-            "Spark Connect": lambda: _listens(self.ports["spark"]),
-            "Airflow": lambda: _airflow_is_healthy(urls["airflow"]),
+            "Spark Connect": lambda: listens(self.ports["spark"]),
+            "Airflow": lambda: airflow_is_healthy(urls["airflow"]),
             "endpoint": lambda: httpx.get(f"{urls['endpoint']}/ping").status_code == 200,
             "MLflow": lambda: httpx.get(f"{urls['mlflow']}/health").status_code == 200,
         }
@@ -253,35 +240,6 @@ def running(stack: Stack, console: Console) -> Iterator[Stack]:
     finally:
         with console.status("Stopping the services …"):
             stack.stop()
-
-
-def _answers(is_ready: Callable[[], bool]) -> bool:
-    try:
-        return is_ready()
-    except httpx.TransportError:
-        return False
-
-
-def _airflow_is_healthy(url: str) -> bool:
-    parts: dict[str, Any] = httpx.get(f"{url}/api/v2/monitor/health").json()
-    return all(
-        parts[name]["status"] == "healthy" for name in ("metadatabase", "scheduler", "dag_processor", "triggerer")
-    )
-
-
-def _is_free(port: int) -> bool:
-    with socket.socket() as probe:
-        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            probe.bind(("127.0.0.1", port))
-        except OSError:
-            return False
-        return True
-
-
-def _listens(port: int) -> bool:
-    with socket.socket() as probe:
-        return probe.connect_ex(("127.0.0.1", port)) == 0
 
 
 def _is_supervisor(pid: int) -> bool:

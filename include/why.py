@@ -1,26 +1,19 @@
 """This file answers "why no retrain?" and "why this model?" from the ledger alone, and says what a person can do."""
 
-import io
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta
 
-from rich.console import Console, Group, RenderableType
-from rich.markup import escape
-from rich.panel import Panel
-from rich.table import Table
 from sqlalchemy.orm import Session
 
-from include.ledger import Decision, Partition, Pause, Release, Request, Window, nights, open_ledger, pauses
+from include.ledger import Decision, Partition, Pause, Release, Request, Window, nights, pauses
 from include.ledger import releases as release_rows
 from include.ledger import requests as request_rows
-from include.monitoring import governor
-from include.monitoring.deciding import ON_THEIR_WAY, champion_as_judged, last_tried, served_of
+from include.monitoring.deciding import ON_THEIR_WAY, last_tried
 from include.pipeline import Pipeline
 
 NEWEST = 5
 WINDOWS = 10
-COLOURS = {"quality": "red", "drift": "red", "calm": "green", "unknown": "yellow"}
 
 
 @dataclass(frozen=True)
@@ -47,30 +40,6 @@ class Answer:
     no_retrain: list[str]
     this_model: list[str]
     to_do: list[str]
-
-
-def why_view(pipeline: Pipeline) -> RenderableType:
-    """Return the answer for one pipeline with the rows it rests on."""
-    with open_ledger() as session:
-        facts = facts_of(session, pipeline)
-    answer = explain(facts)
-    sentences = Table.grid(padding=(0, 2))
-    sentences.add_column(style="bold")
-    for question, lines in (
-        ("why no new model?", answer.no_retrain),
-        ("why this model?", answer.this_model),
-        ("what can be done", answer.to_do),
-    ):
-        sentences.add_row(question, "\n".join(f"• {escape(line)}" for line in lines))
-    tables = [table for table in _tables(facts) if table.row_count]
-    return Panel(Group(sentences, *tables), title=f"[bold]{pipeline.name}[/]", title_align="left")
-
-
-def why_page(pipeline: Pipeline) -> str:
-    """Return the answer as an HTML page."""
-    console = Console(record=True, width=150, file=io.StringIO())
-    console.print(why_view(pipeline))
-    return console.export_html(inline_styles=True)
 
 
 def facts_of(session: Session, pipeline: Pipeline) -> Facts:
@@ -128,12 +97,12 @@ def _on_their_way(facts: Facts) -> Reasons:
     for request in facts.requests:
         if request.status == "open":
             yield (
-                f"{request.id} has asked for a new model and waits for a run since {_at(request.at)}.",
+                f"{request.id} has asked for a new model and waits for a run since {at(request.at)}.",
                 "" if facts.held else f"`sweep` wakes it every ten minutes; is {name}__train paused in Airflow?",
             )
         elif request.status == "claimed":
             yield (
-                f"{request.id} is being worked on by run {request.claimed_by} since {_at(request.claimed_at)}.",
+                f"{request.id} is being worked on by run {request.claimed_by} since {at(request.claimed_at)}.",
                 f"Follow that run of {name}__train in Airflow.",
             )
     for release in facts.releases:
@@ -180,7 +149,7 @@ def _governor(facts: Facts) -> Reasons:
         )
         return
     last = facts.decisions[0]
-    yield f"The governor's last word ({_at(last.at)}): {last.action}. {last.reason}", ""
+    yield f"The governor's last word ({at(last.at)}): {last.action}. {last.reason}", ""
 
 
 def _not_measured(facts: Facts) -> Reasons:
@@ -203,60 +172,12 @@ def _this_model(facts: Facts) -> list[str]:
     champion = facts.champion
     if champion is None:
         return ["There is no model yet."]
-    lines = [f"Version {champion.version} serves since {_at(champion.serving_at)}; {champion.request_id} asked for it."]
+    lines = [f"Version {champion.version} serves since {at(champion.serving_at)}; {champion.request_id} asked for it."]
     if facts.asked:
         lines.append(f"Asked because: {facts.asked.reason}")
     return [*lines, f"The gate: {champion.note}"]
 
 
-def _tables(facts: Facts) -> Iterable[Table]:
-    yield _windows(facts)
-    table = Table("the governor said", "", "why", box=None)
-    for decision in facts.decisions:
-        table.add_row(_at(decision.at), decision.action, escape(decision.reason))
-    yield table
-    table = Table("request", "state", "filed", "note", box=None)
-    for request in facts.requests:
-        table.add_row(request.id, request.status, _at(request.at), escape(request.note))
-    yield table
-    table = Table("release", "state", "the gate said", box=None)
-    for release in facts.releases:
-        table.add_row(release.id, release.status, escape(release.note))
-    yield table
-    table = Table("paused", "from", "until", "by", "why", box=None)
-    for pause in facts.pauses:
-        scope = "all pipelines" if pause.pipeline == pauses.EVERYTHING else pause.pipeline
-        table.add_row(scope, _at(pause.at), _at(pause.ended_at), pause.by, escape(pause.reason))
-    yield table
-    table = Table("refused day", "why", box=None)
-    for row in facts.refused:
-        table.add_row(row.day, escape(row.note))
-    yield table
-
-
-def _windows(facts: Facts) -> Table:
-    policy = facts.pipeline.governor
-    champion = champion_as_judged(facts.champion, policy.metric)
-    table = Table("served day", "rows", "labelled", policy.metric, "against its hold-out", "drifted", "alarm", box=None)
-    if champion is None:
-        return table
-    for window in facts.windows:
-        # A champion of before the metric was changed was not judged by it: its windows say nothing, as to the governor.
-        is_judged = champion.quality is not None
-        alarm = governor.alarm_of(served_of(window), champion, policy) if is_judged else "unknown"
-        is_known = is_judged and window.quality is not None
-        drop = governor.drop_of(float(window.quality or 0), champion, policy.metric) if is_known else None
-        table.add_row(
-            window.day,
-            f"{window.rows:,}",
-            f"{window.labelled:,}",
-            "" if window.quality is None else f"{window.quality:.3f}",
-            "" if drop is None else f"{abs(drop):.3f} {'worse' if drop > 0 else 'better'}",
-            "" if window.drifted_share is None else f"{window.drifted_share:.0%}",
-            f"[{COLOURS[alarm]}]{alarm}[/]",
-        )
-    return table
-
-
-def _at(moment: datetime | None) -> str:
+def at(moment: datetime | None) -> str:
+    """Return a moment as people read it."""
     return f"{moment:%Y-%m-%d %H:%M}" if moment else ""

@@ -26,6 +26,7 @@ MOMENTS = {
 SERVICES = {"scheduler": "airflow:scheduler", "endpoint": "endpoint", "spark": "spark"}
 ENDED = {"success", "failed", "skipped", "upstream_failed", "removed"}
 START_SECONDS = 240
+KILLS_A_TRIAL = 3
 
 
 @dataclass(frozen=True)
@@ -40,11 +41,11 @@ class Kill:
 
 
 def plan(number: int, seed: int) -> list[list[Kill]]:
-    """Return trials of one or two kills, each of one night or of one model; together they walk through the matrix."""
+    """Return trials of up to three kills, each of one night or of one model; together they walk through the matrix."""
     dice = random.Random(seed)  # noqa: S311 - a plan that can be repeated, not a secret
     trials: list[list[Kill]] = []
     while sum(map(len, trials)) < number:
-        walk = [trial for flow in (NIGHT, MODEL) for trial in _pairs(flow, dice)]
+        walk = [trial for flow in (NIGHT, MODEL) for trial in _trials(flow, dice)]
         dice.shuffle(walk)
         trials += walk
     kept: list[list[Kill]] = []
@@ -53,8 +54,8 @@ def plan(number: int, seed: int) -> list[list[Kill]]:
     return kept
 
 
-def _pairs(flow: dict[str, tuple[str, ...]], dice: random.Random) -> list[list[Kill]]:
-    """Return every kill of a flow once, two by two in the order of their tasks."""
+def _trials(flow: dict[str, tuple[str, ...]], dice: random.Random) -> list[list[Kill]]:
+    """Return every kill of a flow once, up to three of different tasks together, in the order of their tasks."""
     places = [(stage, task) for stage, tasks in flow.items() for task in tasks]
     matrix = [
         Kill(*place, target, moment, round(dice.uniform(0.1, 0.9), 2))
@@ -62,15 +63,16 @@ def _pairs(flow: dict[str, tuple[str, ...]], dice: random.Random) -> list[list[K
         for moment in MOMENTS[target]
     ]
     dice.shuffle(matrix)
-    pairs = []
+    trials = []
     while matrix:
-        first = matrix.pop()
-        other = next((kill for kill in matrix if kill.task != first.task), None)
-        if other:
-            matrix.remove(other)
-        chosen = [kill for kill in (first, other) if kill]
-        pairs.append(sorted(chosen, key=lambda kill: places.index((kill.stage, kill.task))))
-    return pairs
+        chosen: list[Kill] = []
+        for kill in matrix:
+            if len(chosen) < KILLS_A_TRIAL and kill.task not in {each.task for each in chosen}:
+                chosen.append(kill)
+        for kill in chosen:
+            matrix.remove(kill)
+        trials.append(sorted(chosen, key=lambda kill: places.index((kill.stage, kill.task))))
+    return trials
 
 
 class Killer:

@@ -59,6 +59,19 @@ governor: {metric: auc, max_quality_drop: 0.03, max_drifted_share: 0.5, windows:
 FEATURES = Features(numeric=["distance"], categorical=["carrier"])
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Let the longest begin first and keep together what shares a slow fixture, where tests run side by side."""
+    folders = ("e2e", "dags", "stages", "spark", "unit")
+
+    def place(item: pytest.Item) -> tuple[int, str]:
+        folder, *names = item.path.relative_to(ROOT / "tests").parts
+        return folders.index(folder), folder if folder == "spark" else "/".join(names)
+
+    for item in items:
+        item.add_marker(pytest.mark.xdist_group("-".join(map(str, place(item)))))
+    items.sort(key=place)
+
+
 @pytest.fixture(scope="session", autouse=True)
 def _airflow_home() -> Iterator[None]:
     """Remove Airflow's home in the end."""
@@ -71,6 +84,26 @@ def _airflow_home() -> Iterator[None]:
 def rides_yaml() -> str:
     """The YAML of a small pipeline, `rides`."""
     return PIPELINE
+
+
+@pytest.fixture(scope="session")
+def deliver_rides() -> Callable[..., None]:
+    """Return a function that delivers a day of `rides` with something to learn in it; `kinds`: e(vents), l(abels)."""
+
+    def deliver(landing: Path, day: str, rows: int, *, kinds: str = "el", is_bad: bool = False) -> None:
+        random = np.random.default_rng(int(day.replace("-", "")))
+        distance = random.normal(0, 1, rows)
+        late = distance + random.normal(0, 1, rows) > 0
+        lines = {"e": ["ride_id,day,distance,carrier"], "l": ["ride_id,late"]}
+        for row in range(rows):
+            far = "far" if is_bad else f"{distance[row]:.3f}"
+            lines["e"].append(f"{day}-{row},{day},{far},{random.choice(['AA', 'UA'])}")
+            lines["l"].append(f"{day}-{row},{str(late[row]).lower()}")
+        for kind in kinds:
+            (landing / kind).mkdir(parents=True, exist_ok=True)
+            (landing / kind / f"{day}.csv").write_text("\n".join(lines[kind]) + "\n")
+
+    return deliver
 
 
 @pytest.fixture(scope="session")

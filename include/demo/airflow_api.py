@@ -5,10 +5,15 @@ from collections.abc import Callable
 from typing import Any
 
 import httpx
+from tenacity import retry, retry_if_exception_type, stop_after_attempt, wait_fixed
 
 from include.errors import StackError
 
 FINISHED = {"success", "failed"}
+# A busy machine's Airflow answers 500 where its database is held too long; what changes nothing twice is asked again.
+patiently = retry(
+    retry=retry_if_exception_type(httpx.HTTPError), stop=stop_after_attempt(8), wait=wait_fixed(2), reraise=True
+)
 
 
 class Airflow:
@@ -39,6 +44,7 @@ class Airflow:
         """Return what keeps DAG files from being parsed."""
         return [error["stack_trace"] for error in self._get("/importErrors")["import_errors"]]
 
+    @patiently
     def unpause(self, dag_id: str) -> None:
         """Switch a DAG on."""
         self._http.patch(f"/dags/{dag_id}", json={"is_paused": False}).raise_for_status()
@@ -110,6 +116,7 @@ class Airflow:
             if len(rows) >= page["total_entries"] or not page[key]:
                 return rows
 
+    @retry(retry=retry_if_exception_type(httpx.HTTPError), stop=stop_after_attempt(5), wait=wait_fixed(1), reraise=True)
     def _get(self, path: str, **query: Any) -> dict[str, Any]:
         answer: dict[str, Any] = self._http.get(path, params=query).raise_for_status().json()
         return answer

@@ -5,31 +5,25 @@ import logging
 import os
 import subprocess
 import sys
-import tempfile
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass, field
-from datetime import date, timedelta
 from pathlib import Path
 from typing import Any
 
 import pyarrow.parquet as pq
 
 from include import lake
-from include.errors import BadDeliveryError, ConfigError, TrainingFailedError
-from include.ingestion import files
-from include.ingestion.delivery import is_delivered, land
+from include.errors import ConfigError, TrainingFailedError
+from include.ingestion.delivery import land
 from include.ledger import nights, open_ledger, releases, requests
-from include.partition import days_between
+from include.onboarding.aside import thrown_away
 from include.pipeline import Pipeline, Training
-from include.settings import ROOT, load_connections, load_settings, working_in
-from include.sources import Files
+from include.settings import ROOT, load_settings
 
 log = logging.getLogger(__name__)
 
 RUN = "dry-run"
-USUAL_DAYS = 30
 LEARNED_ROWS = 300_000  # rows times epochs
 ASKED_ROWS = 5_000
 SHOWN = 3
@@ -61,7 +55,7 @@ class Rehearsal:
 
     def run(self) -> Iterator[Stage]:
         """Run the stages in turn, each given back when it has ended; after one that failed there is no other."""
-        with _thrown_away(self.pipeline):
+        with thrown_away(self.pipeline):
             for name, work in STAGES.items():
                 stage = Stage(name)
                 started = time.perf_counter()
@@ -73,27 +67,6 @@ class Rehearsal:
                 yield stage
                 if not stage.is_good:
                     return
-
-
-def days_to_rehearse(pipeline: Pipeline, last: str, wanted: int | None) -> list[str]:
-    """Return the delivered days up to the last one: as many as wanted, or as the windows take.
-
-    :raises BadDeliveryError: if the last day is not delivered.
-    """
-    windows = pipeline.training.window_days + pipeline.training.holdout_days
-    wanted = wanted or min(windows, USUAL_DAYS)
-    events = pipeline.source.events
-    urls = load_connections(pipeline.source.connections)
-    if isinstance(events, Files):
-        there = files.days_of(events)
-        candidates = [day for day in there if day <= last][-wanted:]
-    else:
-        there = []
-        candidates = days_between(date.fromisoformat(last) - timedelta(days=wanted - 1), date.fromisoformat(last))
-    if last not in candidates or not is_delivered(pipeline, last, urls):
-        near = f" Days there: {there[0]} to {there[-1]}." if there else ""
-        raise BadDeliveryError(f"{pipeline.name}: nothing is delivered for {last}.{near} Name another --date.")
-    return [day for day in candidates if is_delivered(pipeline, day, urls)]
 
 
 def fitted(training: Training, labelled_days: int) -> Training:
@@ -255,19 +228,3 @@ STAGES: dict[str, Callable[[Rehearsal, Stage], None]] = {
 
 def _short(value: Any) -> Any:
     return f"{value:.3f}" if isinstance(value, float) else value
-
-
-@contextmanager
-def _thrown_away(pipeline: Pipeline) -> Iterator[None]:
-    """Work in a temporary data folder, in which the deliveries lie where the YAML says."""
-    real = load_settings().data
-    source = pipeline.source
-    paths = [getattr(each, "path", None) for each in (source.events, source.labels)]
-    with tempfile.TemporaryDirectory(prefix="evergreen-dry-run-") as folder:
-        for path in [*paths, *source.references.values()]:
-            if path and "://" not in path and not Path(path).is_absolute():
-                top = Path(folder) / Path(path).parts[0]
-                if not top.exists():
-                    top.symlink_to(real / Path(path).parts[0])
-        with working_in(Path(folder)):
-            yield

@@ -25,7 +25,7 @@ def status(user: GetUserDep) -> HTMLResponse:  # noqa: ARG001 - only people who 
 @app.get("/why/{pipeline}")
 def why(pipeline: str, user: GetUserDep) -> HTMLResponse:  # noqa: ARG001 - only people who are logged in
     """Say why a pipeline has no new model, why it has this one, and what can be done."""
-    from include.why import why_page
+    from include.why_view import why_page
 
     try:
         return HTMLResponse(why_page(load_pipeline(pipeline)))

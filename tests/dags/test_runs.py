@@ -7,7 +7,6 @@ from datetime import date, timedelta
 from pathlib import Path
 
 import httpx
-import numpy as np
 import pytest
 
 from include.demo.airflow_api import wait_until
@@ -19,31 +18,16 @@ BAD_DAY = DAYS[-1]
 ROWS = 150
 
 
-def deliver(landing: Path, day: str, number: int) -> None:
-    random = np.random.default_rng(number)
-    distance = random.normal(0, 1, ROWS)
-    late = distance + random.normal(0, 1, ROWS) > 0
-    is_bad = day == BAD_DAY
-    events, labels = ["ride_id,day,distance,carrier"], ["ride_id,late"]
-    for row in range(ROWS):
-        key = f"{day}-{row}"
-        events.append(f"{key},{day},{'far' if is_bad else f'{distance[row]:.3f}'},{random.choice(['AA', 'UA'])}")
-        labels.append(f"{key},{str(late[row]).lower()}")
-    for kind, lines in (("e", events), ("l", labels)):
-        (landing / kind).mkdir(parents=True, exist_ok=True)
-        (landing / kind / f"{day}.csv").write_text("\n".join(lines) + "\n")
-
-
 @pytest.fixture(scope="module")
-def installation(tmp_path_factory, rides_yaml, airflow_database):
+def installation(tmp_path_factory, rides_yaml, deliver_rides, airflow_database):
     """Settings of an installation with one pipeline and twelve delivered days, the last of them unusable."""
     folder = tmp_path_factory.mktemp("rides")
     (folder / "pipelines").mkdir()
     (folder / "pipelines" / "rides.yaml").write_text(
         rides_yaml.replace("holdout_days: 1", "holdout_days: 3, batch_size: 64, learning_rate: 0.02")
     )
-    for number, day in enumerate(DAYS):
-        deliver(folder / "data", day, number)
+    for day in DAYS:
+        deliver_rides(folder / "data", day, ROWS, is_bad=day == BAD_DAY)
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("EVERGREEN_DATA", str(folder / "data"))
         patch.setenv("EVERGREEN_PIPELINES", str(folder / "pipelines"))

@@ -122,6 +122,18 @@ def test_cleaning_again_stages_beside_and_replaces_the_runs_quarantine(pipeline,
     assert not list((tmp_path / "lake/rides/quarantine").rglob("*.parquet"))
 
 
+def test_broken_rows_are_looked_for_where_spark_does_not_say_how_many_it_has_seen(pipeline, deliver, monkeypatch):
+    class Silent(job.Observation):
+        get = {}  # noqa: RUF012 - what a busy Connect server answers
+
+    monkeypatch.setattr(job, "Observation", Silent)
+    deliver(pipeline, MONDAY, event("a") + event("b", distance="-7"))
+
+    staged = json.loads(Path(job.clean(pipeline, land(pipeline, [MONDAY], "run"), "run")).read_text())
+
+    assert staged["rules"] == {"distance_is_positive": 1}
+
+
 def test_a_delivery_without_rows_is_a_day_without_files(pipeline, deliver):
     deliver(pipeline, MONDAY, "")
 

@@ -35,7 +35,7 @@ def ports(monkeypatch):
 
 @pytest.fixture
 def stack(settings, ports, monkeypatch):
-    monkeypatch.setattr(stacks.shutil, "which", lambda _name: "/usr/bin/java")
+    monkeypatch.setattr("shutil.which", lambda _name: "/usr/bin/java")
     return Stack(settings)
 
 
@@ -51,7 +51,7 @@ def test_a_taken_port_is_named_with_the_variable_that_changes_it(stack, started)
 
 
 def test_without_java_nothing_is_started(stack, started, monkeypatch):
-    monkeypatch.setattr(stacks.shutil, "which", lambda _name: None)
+    monkeypatch.setattr("shutil.which", lambda _name: None)
 
     with pytest.raises(StackError, match="No Java found"):
         stack.start(detached=True)

@@ -7,7 +7,8 @@ import pytest
 from rich.console import Console
 
 from include.ledger import Decision, Window, nights, open_ledger, pauses, releases, requests
-from include.why import Facts, cooldown_until, explain, why_view
+from include.why import Facts, cooldown_until, explain
+from include.why_view import why_view
 
 AT = datetime(2020, 2, 1, 12, 0, tzinfo=UTC)
 CHAMPION = SimpleNamespace(
