@@ -7,10 +7,10 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from include import reports
-from include.learning.task import LABEL
 from include.ledger import Release, Window, nights, open_ledger, releases
 from include.monitoring.assessment import assess
 from include.monitoring.baseline import baseline_of
+from include.monitoring.windows import counts_of
 from include.pipeline import ANSWER_DAY, ANSWER_VERSION, Pipeline
 from include.settings import load_settings
 
@@ -45,7 +45,7 @@ def _measure_window(pipeline: Pipeline, joined: pa.Table, day: str, version: int
     measures = assess(pipeline, rows, baseline, page, quality_page)
     if quality_page.exists():
         measures["quality"]["report"] = str(quality_page.relative_to(lake))
-    num_rows, num_labelled = len(rows), len(rows) - rows[LABEL].null_count
+    num_rows, num_labelled = counts_of(joined, rows, day, version)
     quality, share = measures["quality"].get(pipeline.governor.metric), measures["drift"]["share"]
     told = (pipeline.governor.metric, quality, share)
     log.info("%s v%s: %s rows, %s labelled, %s %s, drifted share %s", day, version, num_rows, num_labelled, *told)
