@@ -1,8 +1,7 @@
 """This file measures how far a day's columns have moved from the window the model was trained on, with Evidently."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, replace
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
@@ -17,12 +16,15 @@ from include.policy import Monitoring
 
 if TYPE_CHECKING:
     import pandas as pd
+    from evidently.core.report import Snapshot
 
 # Drawing takes most of a window's seconds, and hundreds of plots tens of megabytes: what has drifted is drawn, or else
 # the few columns that moved most; the table above the plots names all.
 FEWEST_DRAWN, MOST_DRAWN = 4, 40
 SMALLEST_EFFECT = 0.05  # less is never called drift, however still the training window was
 _SEED = 7
+
+Show = Callable[["Snapshot", str], None]
 
 
 @dataclass(frozen=True)
@@ -53,15 +55,16 @@ def measure_drift(  # noqa: PLR0913  the two samples, what is compared how, and 
     noise: Mapping[str, float],
     weights: Mapping[str, float],
     policy: Monitoring,
-    page: Path,
+    show: Show,
 ) -> dict[str, Column]:
-    """Compare each feature and the prediction with the reference, write a page, and return the columns' states.
+    """Compare each feature and the prediction with the reference, have it shown, and return the columns' states.
 
     Effect sizes, not p-values: normed Wasserstein distance for numbers, Jensen-Shannon for categories. They do not grow
     with the rows. A column that cannot be compared is "unknown", with the reason.
 
     :param noise: by column, the effect size of the furthest single day of the training window.
     :param weights: by feature, the share of the model's reliance that lies on it.
+    :param show: is given Evidently's plots and our table as HTML, where anything could be compared.
     """
     current, reference = (sample(table, policy.sample_rows) for table in (current, reference))
     numeric, categorical = columns_of(reference, features)
@@ -85,8 +88,7 @@ def measure_drift(  # noqa: PLR0913  the two samples, what is compared how, and 
     }
     effects = {name: distance(current[name], reference[name]) for name, distance in kinds.items()}
     columns = judged(effects)
-    page_of_evidently = _draw(current, reference, plan, _worth_drawing(columns))
-    reports.write_evidently_page(page, page_of_evidently, summary_of(columns))
+    show(_drawn(current, reference, plan, _worth_drawing(columns)), summary_of(columns))
     return columns
 
 
@@ -183,8 +185,8 @@ def _worth_drawing(columns: Mapping[str, Column]) -> list[str]:
     return list(dict.fromkeys([*(name for name in [PREDICTION] if name in known), *top]))
 
 
-def _draw(current: pa.Table, reference: pa.Table, plan: Plan, names: list[str]) -> str:
-    """Return Evidently's page; it computes the same effects as we do, from the same samples."""
+def _drawn(current: pa.Table, reference: pa.Table, plan: Plan, names: list[str]) -> "Snapshot":
+    """Return Evidently's plots; it computes the same effects as we do, from the same samples."""
     # Imported here: Evidently takes seconds, and most publications have nothing to measure.
     from evidently import DataDefinition, Dataset, Report  # noqa: PLC0415
     from evidently.metrics import ValueDrift  # noqa: PLC0415
@@ -202,8 +204,7 @@ def _draw(current: pa.Table, reference: pa.Table, plan: Plan, names: list[str]) 
         for name in names
     ]
     frames = [_frame(table, plan, names) for table in (current, reference)]
-    snapshot = Report(metrics).run(*(Dataset.from_pandas(frame, data_definition=definition) for frame in frames))
-    return str(snapshot.get_html_str(as_iframe=False))
+    return Report(metrics).run(*(Dataset.from_pandas(frame, data_definition=definition) for frame in frames))
 
 
 def _frame(table: pa.Table, plan: Plan, names: list[str]) -> "pd.DataFrame":

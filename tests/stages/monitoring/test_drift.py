@@ -5,6 +5,7 @@ import pyarrow as pa
 import pytest
 from evidently import Report
 
+from include import reports
 from include.monitoring import drift
 from include.monitoring.drift import Column, measure_drift, plain_share, weighted_share
 from include.monitoring.noise import category_distance, furthest_days
@@ -30,15 +31,13 @@ def table(num_rows=500, seed=0, **changes):
 
 @pytest.fixture
 def measure(tmp_path):
+    def show(drawn, summary):
+        html = drawn.get_html_str(as_iframe=False)
+        reports.write_evidently_page(tmp_path / "drift" / "page.html.gz", html, summary)
+
     def run(current, reference=None, **changes):
         reference = table(seed=1) if reference is None else reference
-        arguments = {
-            "noise": NOISE,
-            "weights": WEIGHTS,
-            "policy": POLICY,
-            "page": tmp_path / "drift" / "page.html.gz",
-            **changes,
-        }
+        arguments = {"noise": NOISE, "weights": WEIGHTS, "policy": POLICY, "show": show, **changes}
         return measure_drift(current, reference, FEATURES, **arguments)
 
     return run
