@@ -131,7 +131,7 @@ def summary_of(columns: Mapping[str, Column]) -> str:
     note = (
         "Effect: how far the day lies from the window the model was trained on. Threshold: how far the furthest single "
         "day of that window lay from it, with a margin. Counts: the column's share of what the model relies on (what "
-        "shuffling it cost on the hold-out). Below: Evidently's plots, on the same scale of effects."
+        "shuffling it cost in training). Below: Evidently's plots, on the same scale of effects."
     )
     headings = ("column", "state", "effect", "threshold", "counts", "why")
     return reports.table_of("Drift, column by column", headings, rows, note)

@@ -81,8 +81,7 @@ def train(spec: Spec, seconds: Stopwatch) -> dict[str, Any]:
         content = export.export(preprocessor, trainer.model, features)
         predictions, parity = export.check_same(content, holdout.columns, expected, features, task)
     with seconds("importance"):
-        graph = artefact.session_of(content)
-        importance = importance_of(graph, holdout.columns, holdout_labels, holdout.days, features, task)
+        importance = importance_of(artefact.session_of(content), (window, holdout), features, task)
 
     everyone, true, (known,) = task.compare(holdout.labels, (task, predictions))
     manifest = {
