@@ -13,7 +13,7 @@ from typing import Any
 
 from rich.console import Console
 
-from bench import demo, history, new, parsing, stages, tax, wake
+from bench import demo, drift, estimation, history, new, parsing, replay, stages, tax, wake
 from bench.record import write_down
 from include.stack import Stack, running
 
@@ -25,7 +25,13 @@ WITH_SERVICES: dict[str, Callable[[Stack], Any]] = {
     "history": history.measure,
     "tax": tax.measure,
 }
-ALONE: dict[str, Callable[[], Any]] = {"parsing": parsing.measure, "new": new.measure, "demo": demo.measure}
+ALONE: dict[str, Callable[[], Any]] = {
+    "parsing": parsing.measure,
+    "drift": drift.measure,
+    "estimation": estimation.measure,
+    "new": new.measure,
+    "demo": demo.measure,
+}
 
 
 def main(wanted: list[str]) -> None:

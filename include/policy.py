@@ -63,6 +63,9 @@ class Monitoring(Strict):
         description="A column has drifted when it is this many times further from the training window than "
         "the furthest single day of that window was.",
     )
+    evidently_snapshots: int = Field(
+        60, ge=0, description="Newest windows kept for `evidently ui`, about 0.3 MB each; 0: none."
+    )
 
 
 RepairName = Literal["recalibrate", "reinstate", "retrain"]

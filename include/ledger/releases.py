@@ -16,6 +16,11 @@ def champion_of(session: Session, pipeline: str) -> Release | None:
     return session.scalar(select(Release).where(Release.pipeline == pipeline, Release.status == "champion"))
 
 
+def champions(session: Session) -> Sequence[Release]:
+    """Return the serving releases of all pipelines."""
+    return session.scalars(select(Release).where(Release.status == "champion").order_by(Release.pipeline)).all()
+
+
 def release_for_request(session: Session, request_id: str) -> Release | None:
     """Return the release that a request led to, if it got that far."""
     return session.scalar(select(Release).where(Release.request_id == request_id))

@@ -10,7 +10,7 @@ from include.learning.metrics import gain
 from include.learning.task import LABEL, PREDICTION
 from include.monitoring import estimation, outcomes
 from include.monitoring.baseline import Baseline
-from include.monitoring.drift import as_measures, measure_drift, plain_share, sample, weighted_share
+from include.monitoring.drift import Show, as_measures, measure_drift, plain_share, sample, weighted_share
 from include.monitoring.inputs import measure_inputs
 from include.monitoring.outcomes import unknown
 from include.monitoring.quality import Labelled, labelled_of, measure_quality
@@ -22,14 +22,14 @@ OUTCOMES = ("labels", "calibration", "slices", "concept")  # what is unknown unt
 NO_HOLDOUT = "the version's hold-out, with labels and answers, is not there"
 
 
-def assess(pipeline: Pipeline, rows: pa.Table, baseline: Baseline, page: Path, quality_page: Path) -> Measures:
-    """Return the measures of a window, and write the two pages for people where there is something to show.
+def assess(pipeline: Pipeline, rows: pa.Table, baseline: Baseline, show: Show, quality_page: Path) -> Measures:
+    """Return the measures of a window, and show drift and quality to people where there is something to see.
 
     Drift, the columns' own quality and the estimate look at a seeded sample of `monitoring.sample_rows`.
     """
     sampled = sample(rows, pipeline.monitoring.sample_rows)
     labelled = labelled_of(rows, baseline.task, pipeline)
-    drift = _drift(pipeline, sampled, len(rows), baseline, page)
+    drift = _drift(pipeline, sampled, len(rows), baseline, show)
     if isinstance(labelled, str):
         quality, error = unknown(labelled), dict[str, float]()
         told = dict.fromkeys(OUTCOMES, unknown(labelled))
@@ -50,7 +50,7 @@ def assess(pipeline: Pipeline, rows: pa.Table, baseline: Baseline, page: Path, q
     }
 
 
-def _drift(pipeline: Pipeline, sampled: pa.Table, num_rows: int, baseline: Baseline, page: Path) -> Measures:
+def _drift(pipeline: Pipeline, sampled: pa.Table, num_rows: int, baseline: Baseline, show: Show) -> Measures:
     if baseline.reference is None:
         return {**unknown(baseline.why), "share": None, "columns": {}}
     weights = weights_of(baseline.manifest, baseline.features)
@@ -61,7 +61,7 @@ def _drift(pipeline: Pipeline, sampled: pa.Table, num_rows: int, baseline: Basel
         noise=baseline.noise,
         weights=weights.shares,
         policy=pipeline.monitoring,
-        page=page,
+        show=show,
     )
     share = weighted_share(columns)
     state, why = _state_of(share, num_rows, pipeline)

@@ -7,6 +7,7 @@ drift) is invisible to it**, and only labels will tell. And such answers must ha
 """
 
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -32,6 +33,11 @@ class Holdout:
     labels: Floats  # as the task encodes them
     predictions: Floats
     days: npt.NDArray[Any]
+
+    @cached_property
+    def calibrated(self) -> calibration.Calibration:
+        """Return the correction of a class's probabilities that the hold-out asks for."""
+        return calibration.fit(self.task.name, self.labels, self.predictions, self.days, doubt_days=0)
 
 
 def estimate(holdout: Holdout, predictions: Floats, prices: Floats | None = None) -> dict[str, Any]:
@@ -72,8 +78,7 @@ def simulated(holdout: Holdout, predictions: Floats) -> Floats:
     chance = (ranks + rng.random(ranks.shape)) / DRAWS
     if holdout.task.name == "regression":
         return predictions + _errors(holdout, predictions, chance)
-    fitted = calibration.fit(holdout.task.name, holdout.labels, holdout.predictions, holdout.days, doubt_days=0)
-    chances = fitted.apply(np.asarray(predictions, dtype=np.float64))
+    chances = holdout.calibrated.apply(np.asarray(predictions, dtype=np.float64))
     if chances.ndim == 1:
         return (chance < chances).astype(np.float64)
     ends = np.cumsum(chances, axis=1)[:, :-1]

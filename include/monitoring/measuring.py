@@ -1,18 +1,23 @@
 """This file measures drift and quality of each served window and writes the numbers into the ledger."""
 
 import logging
+from typing import TYPE_CHECKING
 
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from include import reports
-from include.learning.task import LABEL
 from include.ledger import Release, Window, nights, open_ledger, releases
+from include.monitoring import workspace
 from include.monitoring.assessment import assess
 from include.monitoring.baseline import baseline_of
+from include.monitoring.windows import counts_of
 from include.pipeline import ANSWER_DAY, ANSWER_VERSION, Pipeline
 from include.settings import load_settings
+
+if TYPE_CHECKING:
+    from evidently.core.report import Snapshot
 
 log = logging.getLogger(__name__)
 
@@ -42,10 +47,15 @@ def _measure_window(pipeline: Pipeline, joined: pa.Table, day: str, version: int
     pages = lake / pipeline.name / "reports"
     page, quality_page = (pages / kind / f"{day}-v{version}{reports.SUFFIX}" for kind in ("drift", "quality"))
     baseline = baseline_of(pipeline, release, rows, page.parent)
-    measures = assess(pipeline, rows, baseline, page, quality_page)
+
+    def show(drawn: "Snapshot", summary: str) -> None:
+        reports.write_evidently_page(page, drawn.get_html_str(as_iframe=False), summary)
+        workspace.keep(pipeline, day, version, drawn)
+
+    measures = assess(pipeline, rows, baseline, show, quality_page)
     if quality_page.exists():
         measures["quality"]["report"] = str(quality_page.relative_to(lake))
-    num_rows, num_labelled = len(rows), len(rows) - rows[LABEL].null_count
+    num_rows, num_labelled = counts_of(joined, rows, day, version)
     quality, share = measures["quality"].get(pipeline.governor.metric), measures["drift"]["share"]
     told = (pipeline.governor.metric, quality, share)
     log.info("%s v%s: %s rows, %s labelled, %s %s, drifted share %s", day, version, num_rows, num_labelled, *told)

@@ -57,9 +57,7 @@ def train(spec: Spec, seconds: Stopwatch) -> dict[str, Any]:
         served = fit(spec, learned, holdout, seconds)
     with seconds("importance"):
         graph = artefact.session_of(judged.content)
-        true = judged.task.encode(holdout.labels)
-        features = spec.training.features
-        importance = importance_of(graph, holdout.columns, true, holdout.days, features, judged.task)
+        importance = importance_of(graph, (window, holdout), spec.training.features, judged.task)
 
     everyone, labels, (known,) = judged.task.compare(holdout.labels, (judged.task, judged.predictions))
     manifest = {

@@ -3,10 +3,12 @@ import gzip
 import numpy as np
 import pyarrow as pa
 import pytest
+from evidently import Report
 
+from include import reports
 from include.monitoring import drift
 from include.monitoring.drift import Column, measure_drift, plain_share, weighted_share
-from include.monitoring.noise import category_distance, furthest_days, number_distance
+from include.monitoring.noise import category_distance, furthest_days
 from include.pipeline import Features
 from include.policy import Monitoring
 
@@ -29,15 +31,13 @@ def table(num_rows=500, seed=0, **changes):
 
 @pytest.fixture
 def measure(tmp_path):
+    def show(drawn, summary):
+        html = drawn.get_html_str(as_iframe=False)
+        reports.write_evidently_page(tmp_path / "drift" / "page.html.gz", html, summary)
+
     def run(current, reference=None, **changes):
         reference = table(seed=1) if reference is None else reference
-        arguments = {
-            "noise": NOISE,
-            "weights": WEIGHTS,
-            "policy": POLICY,
-            "page": tmp_path / "drift" / "page.html.gz",
-            **changes,
-        }
+        arguments = {"noise": NOISE, "weights": WEIGHTS, "policy": POLICY, "show": show, **changes}
         return measure_drift(current, reference, FEATURES, **arguments)
 
     return run
@@ -126,29 +126,34 @@ def test_the_same_rows_give_the_same_numbers(measure):
     assert measure(moved) == measure(moved)
 
 
-def test_only_the_columns_that_moved_most_are_drawn(measure, tmp_path, monkeypatch):
-    monkeypatch.setattr(drift, "REPORTED_COLUMNS", 1)
+def test_only_the_prediction_and_the_columns_that_moved_most_are_drawn(measure, tmp_path, monkeypatch):
+    monkeypatch.setattr(drift, "FEWEST_DRAWN", 1)
 
     columns = measure(table(speed=np.random.default_rng(3).normal(2, 1, 500)))
 
     page = gzip.decompress((tmp_path / "drift" / "page.html.gz").read_bytes()).decode()
     assert "Drift in column 'speed'" in page
+    assert "Drift in column 'prediction'" in page
     assert "Drift in column 'distance'" not in page
     assert columns["distance"].state == "stable"
 
 
-def test_our_distances_are_evidentlys(measure):
-    policy = Monitoring(sample_rows=500)
-    current, reference = table(distance=np.random.default_rng(3).normal(1, 2, 500)), table(seed=1)
+def test_our_distances_are_evidentlys(measure, monkeypatch):
+    drawn = {}
 
-    columns = measure(current, reference, policy=policy)
+    def keep(*arguments, **options):
+        drawn["report"] = run(*arguments, **options)
+        return drawn["report"]
 
-    for name, distance in (
-        ("distance", number_distance),
-        ("prediction", number_distance),
-        ("carrier", category_distance),
-    ):
-        assert columns[name].effect == pytest.approx(distance(current[name], reference[name]), abs=1e-5)
+    run = Report.run
+    monkeypatch.setattr(Report, "run", keep)
+    current = table(distance=np.random.default_rng(3).normal(1, 2, 500))
+
+    columns = measure(current, policy=Monitoring(sample_rows=500))
+
+    theirs = {found["config"]["column"]: float(found["value"]) for found in drawn["report"].dict()["metrics"]}
+    assert set(theirs) == {"distance", "speed", "carrier", "prediction"}
+    assert {name: columns[name].effect for name in theirs} == pytest.approx(theirs, abs=1e-5)
 
 
 def test_the_furthest_day_of_the_training_window_is_its_noise():

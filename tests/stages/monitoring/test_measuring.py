@@ -12,7 +12,7 @@ from include import lake
 from include.learning.multiclass import Multiclass
 from include.learning.regression import Regression
 from include.ledger import nights, open_ledger
-from include.monitoring import deciding, governor, measuring
+from include.monitoring import deciding, governor, measuring, workspace
 from include.monitoring.governor import Champion, Situation
 from include.policy import Gate, Governor
 
@@ -206,6 +206,35 @@ def test_the_noise_of_a_model_is_computed_once(rides, champion, joined, monkeypa
     measuring.measure(rides, joined())
 
     assert len(list((settings.lake / "rides" / "reports" / "drift").glob("noise-*.json"))) == 1
+
+
+def snapshots(rides):
+    from evidently.ui.workspace import Workspace
+
+    kept = Workspace.create(str(workspace.workspace()))
+    (project,) = kept.search_project("rides")
+    found = [kept.get_run(project.id, run) for run in kept.list_runs(project.id)]
+    return sorted(f"{run.name} {run.timestamp:%m-%d}" for run in found)
+
+
+def test_evidentlys_own_ui_finds_each_window_once_and_only_the_newest(rides, champion, joined):
+    monitoring = rides.monitoring.model_copy(update={"evidently_snapshots": 2})
+    asked = rides.model_copy(update={"monitoring": monitoring})
+
+    for day in ("2020-01-02", "2020-01-02", "2020-01-03"):
+        measuring.measure(asked, joined(day))
+    assert snapshots(rides) == ["2020-01-02 v1 01-02", "2020-01-03 v1 01-03"]
+
+    measuring.measure(asked, joined("2020-01-04"))
+    assert snapshots(rides) == ["2020-01-03 v1 01-03", "2020-01-04 v1 01-04"]
+
+
+def test_the_workspace_can_be_switched_off(rides, champion, joined, settings):
+    monitoring = rides.monitoring.model_copy(update={"evidently_snapshots": 0})
+
+    measuring.measure(rides.model_copy(update={"monitoring": monitoring}), joined())
+
+    assert not workspace.workspace().exists()
 
 
 def test_history_is_not_measured(rides, tmp_path):
