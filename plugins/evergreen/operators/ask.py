@@ -23,7 +23,7 @@ class AskPersonOperator(HITLOperator):
     An answer within a second of the question can make Airflow fail this task although it has kept the answer: the
     retry looks for that answer instead of asking again (docs/decisions/0013).
 
-    :param pipeline_name: the pipeline whose YAML says how long to wait, and what silence means.
+    :param pipeline_name: the pipeline.
     :param kind: review (before a training) or approval (before a release takes traffic).
     :param about: id of the request or release (templated).
     """
@@ -31,15 +31,9 @@ class AskPersonOperator(HITLOperator):
     template_fields: Sequence[str] = ("about",)
 
     def __init__(self, *, pipeline_name: str, kind: people.Kind, about: str, **kwargs: Any) -> None:
-        pipeline = load_pipeline(pipeline_name)
-        super().__init__(
-            subject=kind,
-            options=list(people.OPTIONS[kind]),
-            defaults=people.default_option(pipeline, kind),
-            params={"note": Param("", type="string", description="Why; kept with the answer.")},
-            response_timeout=timedelta(hours=pipeline.people.timeout_hours),
-            **kwargs,
-        )
+        # Airflow hands in the DAG's own params, which are no part of the question.
+        kwargs["params"] = {"note": Param("", type="string", description="Why; kept with the answer.")}
+        super().__init__(subject=kind, options=list(people.OPTIONS[kind]), **kwargs)
         self.pipeline_name = pipeline_name
         self.kind = kind
         self.about = about
@@ -98,5 +92,11 @@ def ask_person(pipeline: Pipeline, kind: people.Kind, about: Any) -> Any:
     """Declare the question of a pipeline whose YAML wants it, after what is asked about; else return just that."""
     if not people.asks(pipeline, kind):
         return about
-    task_id = "review" if kind == "review" else "approve"
-    return AskPersonOperator(task_id=task_id, pipeline_name=pipeline.name, kind=kind, about=about).output
+    return AskPersonOperator(
+        task_id="review" if kind == "review" else "approve",
+        pipeline_name=pipeline.name,
+        kind=kind,
+        about=about,
+        defaults=people.default_option(pipeline, kind),
+        response_timeout=timedelta(hours=pipeline.people.timeout_hours),
+    ).output

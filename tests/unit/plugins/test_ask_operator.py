@@ -2,8 +2,10 @@ from datetime import UTC, datetime, timedelta
 from types import SimpleNamespace
 
 import pytest
+from airflow.sdk import DAG
 
 from include import people
+from include.policy import People
 
 ASKED_AT = datetime(2026, 1, 2, tzinfo=UTC)
 CONTEXT = {"ti": SimpleNamespace(id="ti-2", run_id="run-1")}
@@ -18,7 +20,9 @@ def ask():
 
 @pytest.fixture
 def review(ask, rides):
-    return ask.AskPersonOperator(task_id="review", pipeline_name="rides", kind="review", about="rides.drift.d1")
+    asking = rides.model_copy(update={"people": People(review=["drift"])})
+    with DAG(dag_id="rides__train", schedule=None, params={"epochs": 1}):
+        return ask.ask_person(asking, "review", "rides.drift.d1").operator
 
 
 @pytest.fixture
@@ -69,6 +73,11 @@ def test_another_run_for_the_same_request_asks_anew(ask, review, noted):
 
     with pytest.raises(ask.TaskAwaitingInput):
         review.execute(CONTEXT)
+
+
+def test_it_asks_for_a_note_and_knows_what_silence_means(review):
+    assert set(review.serialized_params) == {"note"}
+    assert (review.options, review.defaults) == (["Train", "Do not train"], ["Do not train"])
 
 
 def test_it_goes_on_at_once_where_there_is_nothing_to_ask(review, noted):
