@@ -21,7 +21,7 @@ class AskPersonOperator(HITLOperator):
 
     Returns what it was asked about; a refused review skips what follows, a refused approval rejects the release.
 
-    It waits by the provider's trigger: parked as Airflow 3.3 would park it, an answer within a second can fail the task,
+    It waits by the provider's trigger: parked as Airflow 3.3 parks it, an answer within a second can fail the task,
     or be overlooked until the time-out. A retry looks for the answer instead of asking again (docs/decisions/0013).
 
     :param pipeline_name: the pipeline.
