@@ -8,6 +8,7 @@ wakes `train` for it. One run waits, deferred, until messages come; the next beg
 read is put aside as an alert. A queue that cannot be reached is named with its connection in the message.
 """
 
+from datetime import UTC, datetime
 from itertools import groupby
 
 from airflow.sdk import dag
@@ -26,6 +27,8 @@ def listen_dag(events: Events, names: list[str]) -> None:
         dag_display_name=f"{events.queue} · listen",
         description=f"Files what messages ask for: {', '.join(names)}.",
         schedule="@continuous",
+        # Without a beginning in the past, the second run would have the first one's date, and never be made.
+        start_date=datetime(2026, 1, 1, tzinfo=UTC),
         max_active_runs=1,
         catchup=False,
         is_paused_upon_creation=False,

@@ -24,19 +24,35 @@ from include.demo.airflow_api import Airflow, wait_until
 from include.ledger import Request, open_ledger
 from include.messages import Message
 from include.process import die_with_parent
-from include.settings import ROOT
 from include.stack import SUPERVISOR, Stack, running
 from soak.killing import kill_service
-from soak.kills import IMPATIENT
 
-SHIPPED = "flight_delays"
-PIPELINES = ("north", "east", "south", "west")
+YAML = """
+description: Asks for models it has no data for.
+owner: nobody
+schedule: {start: 2100-01-01}
+key: ride
+date: day
+source: {events: {path: "rides/{date}.csv"}}
+cleaning:
+  columns: {ride: string, day: date, distance: double, late: boolean}
+  deduplicate: {by: [ride], order: [source_row]}
+expectations: []
+training: {target: late, features: {numeric: [distance]}}
+"""
+PIPELINES = ("north", "south")
 QUEUE = "retrain"
 UNUSED = ("spark", "endpoint", "mlflow")
 WAVES = 10
 KILLED = ("airflow:scheduler", "airflow:scheduler", "airflow:triggerer")  # in turn, one a wave
+# What a killed scheduler has left is looked for more often than by default. Time-outs stay long: on a machine that is
+# busy with other things a task that is only slow would be taken for dead, over and over.
+SETTINGS = {
+    "AIRFLOW__SCHEDULER__TASK_INSTANCE_HEARTBEAT_TIMEOUT_DETECTION_INTERVAL": "5",
+    "AIRFLOW__SCHEDULER__ORPHANED_TASKS_CHECK_INTERVAL": "15",
+}
 SETTLE_SECONDS = 3600
-SWEEP_SECONDS = 60
+SWEEP_SECONDS = 120
 ASK_SECONDS = 120
 
 
@@ -83,7 +99,8 @@ def measure(number: int = 1000, seed: int = 1) -> dict[str, Any]:
         for wave in range(WAVES):
             trial.send(events[wave::WAVES])
             kill_service(stack, KILLED[wave % len(KILLED)])
-            trial.settle(events[wave::WAVES])
+            trial.settle(events[wave::WAVES], share=0.7)  # the next wave comes while this one is still worked on
+        trial.settle(events)
         runs = trial.runs_that_trained()
         ended = trial.ended()
     lost = [event.request_id for event in events if event.request_id not in ended]
@@ -106,19 +123,21 @@ def measure(number: int = 1000, seed: int = 1) -> dict[str, Any]:
 
 
 @contextmanager
-def installation(folder: Path) -> Iterator[tuple[Stack, int]]:
-    """Run Airflow and a Redis server for a folder of their own, with pipelines that share a queue and have no data."""
+def installation(folder: Path, more: str = "") -> Iterator[tuple[Stack, int]]:
+    """Run Airflow and a Redis server for a folder of their own, with pipelines that share a queue and have no data.
+
+    :param more: what else the pipelines' YAML says.
+    """
     os.environ.update(EVERGREEN_DATA=str(folder), EVERGREEN_PIPELINES=str(folder / "pipelines"))
     (folder / "pipelines").mkdir()
-    text = (ROOT / "config" / "pipelines" / f"{SHIPPED}.yaml").read_text()
     for name in PIPELINES:
-        listening = f"{text}\nevents: {{connection: retrain_queue, queue: {QUEUE}}}\n"
+        listening = f"{YAML}\nevents: {{connection: retrain_queue, queue: {QUEUE}}}\n{more}\n"
         (folder / "pipelines" / f"{name}.yaml").write_text(listening)
     port = _free_port()
     command = ["redis-server", "--port", str(port), "--bind", "127.0.0.1", "--save", "", "--dir", str(folder)]
     server = subprocess.Popen(command, stdout=subprocess.DEVNULL, preexec_fn=die_with_parent)  # noqa: PLW1509
     stack = Stack()
-    stack.environment |= IMPATIENT | {"AIRFLOW_CONN_RETRAIN_QUEUE": f"redis://127.0.0.1:{port}"}
+    stack.environment |= SETTINGS | {"AIRFLOW_CONN_RETRAIN_QUEUE": f"redis://127.0.0.1:{port}"}
     os.environ.update(stack.environment)
     try:
         with running(stack, Console()):
@@ -170,16 +189,16 @@ class Trial:
                         self.asked_again += 1
                         raise
 
-    def settle(self, events: list[Event]) -> None:
-        """Wait until every event has been brought to an end; `sweep` helps, as it does."""
+    def settle(self, events: list[Event], share: float = 1.0) -> None:
+        """Wait until so many of the events have been brought to an end; `sweep` helps, as it does."""
         expected, swept = {event.request_id for event in events}, time.monotonic()
 
         def is_settled() -> bool:
             nonlocal swept
             if time.monotonic() - swept > SWEEP_SECONDS:
-                self._insist(self._airflow.trigger, "sweep", patience_seconds=30)
+                self._insist(self._airflow.trigger, "sweep", patience_seconds=SWEEP_SECONDS)
                 swept = time.monotonic()
-            return expected <= self.ended()
+            return len(expected & self.ended()) >= share * len(expected)
 
         wait_until(is_settled, SETTLE_SECONDS, lambda: f"not ended: {sorted(expected - self.ended())[:10]}")
 

@@ -92,6 +92,17 @@ class Airflow:
         wait_until(ended, timeout, lambda: f"{dag_id} has not ended for {day}: {runs}")
         return str(runs[0]["state"])
 
+    def questions(self) -> list[dict[str, Any]]:
+        """Return what people are asked and have not answered."""
+        return self._pages("/dags/~/dagRuns/~/hitlDetails", "hitl_details", response_received=False)
+
+    def answer(self, question: dict[str, Any], option: str, note: str = "") -> None:
+        """Answer a question with one of its options."""
+        task = question["task_instance"]
+        path = f"/dags/{task['dag_id']}/dagRuns/{task['dag_run_id']}/taskInstances/{task['task_id']}/-1/hitlDetails"
+        body = {"chosen_options": [option], "params_input": {"note": note}}
+        self._http.patch(path, json=body).raise_for_status()
+
     def runs(self) -> list[dict[str, Any]]:
         """Return all runs of all DAGs."""
         return self._pages("/dags/~/dagRuns", "dag_runs")
@@ -108,10 +119,10 @@ class Airflow:
             found += self._get(f"/dags/{dag_id}/dagRuns/{run['dag_run_id']}/taskInstances")["task_instances"]
         return found
 
-    def _pages(self, path: str, key: str) -> list[dict[str, Any]]:
+    def _pages(self, path: str, key: str, **query: Any) -> list[dict[str, Any]]:
         rows: list[dict[str, Any]] = []
         while True:
-            page = self._get(path, limit=100, offset=len(rows))
+            page = self._get(path, limit=100, offset=len(rows), **query)
             rows += page[key]
             if len(rows) >= page["total_entries"] or not page[key]:
                 return rows

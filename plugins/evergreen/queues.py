@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from redis import Redis
 
 AGAIN_SECONDS = 60  # a message that was taken and not acknowledged for so long is delivered again
+ANSWER_SECONDS = 60  # longer than any wait for messages
 BATCH = 10  # SQS hands out no more at a time
 KINDS = ("aws", "redis")
 
@@ -36,10 +37,11 @@ def open_queue(connection: Connection, name: str) -> Queue:
     :raises ConfigError: if the connection is of another type, or there is no such queue.
     """
     match connection.conn_type:
-        case "redis":
+        case "redis" | "rediss":
             import redis
 
-            return RedisStream(redis.Redis.from_url(url_of(connection)), name)
+            # By itself the client gives up after 5 seconds: in the middle of a wait for messages.
+            return RedisStream(redis.Redis.from_url(url_of(connection), socket_timeout=ANSWER_SECONDS), name)
         case "aws":
             return SqsQueue(_sqs_client(connection), name)
     raise ConfigError(

@@ -59,6 +59,12 @@ def test_an_empty_queue_has_nothing_and_says_so_at_once_or_after_the_wait(queues
     assert queue.receive(0) == queue.receive(1) == []
 
 
+def test_a_wait_as_long_as_the_triggers_is_not_cut_off(queues, connection, name):
+    from evergreen.triggers.message import LOOK_SECONDS
+
+    assert queues.open_queue(connection, name).receive(LOOK_SECONDS) == []
+
+
 def test_a_message_that_comes_late_fires_the_trigger_and_is_not_acknowledged(connection, name, monkeypatch):
     from evergreen.triggers import message as triggers
 

@@ -1,6 +1,7 @@
-"""This file waits for a person's word, in Airflow's "Required Actions"; nothing runs and no slot is held meanwhile."""
+"""This file waits for a person's word, in Airflow's "Required Actions"; no worker and no slot is held meanwhile."""
 
 from collections.abc import Sequence
+from contextlib import suppress
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -20,10 +21,10 @@ class AskPersonOperator(HITLOperator):
 
     Returns what it was asked about; a refused review skips what follows, a refused approval rejects the release.
 
-    An answer within a second of the question can make Airflow fail this task although it has kept the answer: the
-    retry looks for that answer instead of asking again (docs/decisions/0013).
+    It waits by the provider's trigger: parked as Airflow 3.3 parks it, an answer within a second can fail the task,
+    or be overlooked until the time-out. A retry looks for the answer instead of asking again (docs/decisions/0013).
 
-    :param pipeline_name: the pipeline whose YAML says how long to wait, and what silence means.
+    :param pipeline_name: the pipeline.
     :param kind: review (before a training) or approval (before a release takes traffic).
     :param about: id of the request or release (templated).
     """
@@ -31,15 +32,9 @@ class AskPersonOperator(HITLOperator):
     template_fields: Sequence[str] = ("about",)
 
     def __init__(self, *, pipeline_name: str, kind: people.Kind, about: str, **kwargs: Any) -> None:
-        pipeline = load_pipeline(pipeline_name)
-        super().__init__(
-            subject=kind,
-            options=list(people.OPTIONS[kind]),
-            defaults=people.default_option(pipeline, kind),
-            params={"note": Param("", type="string", description="Why; kept with the answer.")},
-            response_timeout=timedelta(hours=pipeline.people.timeout_hours),
-            **kwargs,
-        )
+        # Airflow hands in the DAG's own params, which are no part of the question.
+        kwargs["params"] = {"note": Param("", type="string", description="Why; kept with the answer.")}
+        super().__init__(subject=kind, options=list(people.OPTIONS[kind]), **kwargs)
         self.pipeline_name = pipeline_name
         self.kind = kind
         self.about = about
@@ -50,18 +45,18 @@ class AskPersonOperator(HITLOperator):
         question = people.question(pipeline, self.kind, self.about, conf.get("api", "base_url", fallback=""))
         if question is None:
             return self._go_on()
-        if question.asked_in == ti.run_id:
-            self._look_for_the_answer(ti.id, question.asked_at)
-        self.subject, self.body = question.subject, question.body
-        try:
-            super().execute(context)
-        except TaskAwaitingInput:
-            people.note_asked(self.kind, self.about, ti.run_id)
-            raise
-        raise AssertionError("HITLOperator went on without an answer")
+        if question.asked_in != ti.run_id:
+            self._ask(context, question)
+        self._wait_for_the_answer(ti.id, question.asked_at)
+        raise AssertionError("a task that was deferred went on")
 
-    def _look_for_the_answer(self, ti_id: Any, asked_at: datetime) -> None:
-        # Asking again would erase it. Only a trigger can read it: Airflow lets no task do so.
+    def _ask(self, context: Any, question: people.Question) -> None:
+        self.subject, self.body = question.subject, question.body
+        with suppress(TaskAwaitingInput):
+            super().execute(context)
+        people.note_asked(self.kind, self.about, context["ti"].run_id)
+
+    def _wait_for_the_answer(self, ti_id: Any, asked_at: datetime) -> None:
         trigger = HITLTrigger(
             ti_id=ti_id,
             options=self.options,
@@ -98,5 +93,11 @@ def ask_person(pipeline: Pipeline, kind: people.Kind, about: Any) -> Any:
     """Declare the question of a pipeline whose YAML wants it, after what is asked about; else return just that."""
     if not people.asks(pipeline, kind):
         return about
-    task_id = "review" if kind == "review" else "approve"
-    return AskPersonOperator(task_id=task_id, pipeline_name=pipeline.name, kind=kind, about=about).output
+    return AskPersonOperator(
+        task_id="review" if kind == "review" else "approve",
+        pipeline_name=pipeline.name,
+        kind=kind,
+        about=about,
+        defaults=people.default_option(pipeline, kind),
+        response_timeout=timedelta(hours=pipeline.people.timeout_hours),
+    ).output

@@ -2,8 +2,11 @@ from datetime import UTC, datetime, timedelta
 from types import SimpleNamespace
 
 import pytest
+from airflow.sdk import DAG
+from airflow.sdk.exceptions import TaskDeferred
 
 from include import people
+from include.policy import People
 
 ASKED_AT = datetime(2026, 1, 2, tzinfo=UTC)
 CONTEXT = {"ti": SimpleNamespace(id="ti-2", run_id="run-1")}
@@ -18,7 +21,9 @@ def ask():
 
 @pytest.fixture
 def review(ask, rides):
-    return ask.AskPersonOperator(task_id="review", pipeline_name="rides", kind="review", about="rides.drift.d1")
+    asking = rides.model_copy(update={"people": People(review=["drift"])})
+    with DAG(dag_id="rides__train", schedule=None, params={"epochs": 1}):
+        return ask.ask_person(asking, "review", "rides.drift.d1").operator
 
 
 @pytest.fixture
@@ -42,8 +47,8 @@ def noted(ask, monkeypatch):
     return found
 
 
-def test_it_asks_once_and_notes_it_only_when_the_question_is_out(ask, review, noted):
-    with pytest.raises(ask.TaskAwaitingInput):
+def test_it_asks_notes_it_and_waits_by_a_trigger(review, noted):
+    with pytest.raises(TaskDeferred):
         review.execute(CONTEXT)
 
     assert noted.asked == [("review", "rides.drift.d1", "run-1")]
@@ -51,8 +56,6 @@ def test_it_asks_once_and_notes_it_only_when_the_question_is_out(ask, review, no
 
 
 def test_a_retry_looks_for_the_answer_and_does_not_ask_again(review, noted):
-    from airflow.sdk.exceptions import TaskDeferred
-
     noted.asked_in = "run-1"
 
     with pytest.raises(TaskDeferred) as deferred:
@@ -64,11 +67,31 @@ def test_a_retry_looks_for_the_answer_and_does_not_ask_again(review, noted):
     assert noted.asked == []
 
 
-def test_another_run_for_the_same_request_asks_anew(ask, review, noted):
+def test_another_run_for_the_same_request_asks_anew(review, noted):
     noted.asked_in = "run-0"
 
-    with pytest.raises(ask.TaskAwaitingInput):
+    with pytest.raises(TaskDeferred):
         review.execute(CONTEXT)
+
+    assert noted.asked == [("review", "rides.drift.d1", "run-1")]
+
+
+def test_a_question_that_did_not_get_out_is_not_noted(review, noted, monkeypatch):
+    from airflow.providers.standard.operators.hitl import HITLOperator
+
+    def fail(*_):
+        raise OSError("the API server is away")
+
+    monkeypatch.setattr(HITLOperator, "execute", fail)
+
+    with pytest.raises(OSError, match="away"):
+        review.execute(CONTEXT)
+    assert noted.asked == []
+
+
+def test_it_asks_for_a_note_and_knows_what_silence_means(review):
+    assert set(review.serialized_params) == {"note"}
+    assert (review.options, review.defaults) == (["Train", "Do not train"], ["Do not train"])
 
 
 def test_it_goes_on_at_once_where_there_is_nothing_to_ask(review, noted):
