@@ -36,7 +36,7 @@ ALONE: dict[str, Callable[[], Any]] = {
 
 def main(wanted: list[str]) -> None:
     """Run the measurements asked for (all, if none is), and write each one down when it is there."""
-    chosen = wanted or [*WITH_SERVICES, *ALONE]
+    chosen = wanted or [*WITH_SERVICES, *ALONE, "replay"]
     with tempfile.TemporaryDirectory(prefix="evergreen-bench-") as folder:
         os.environ["EVERGREEN_DATA"] = folder
         if set(chosen) & set(WITH_SERVICES):
@@ -48,6 +48,8 @@ def main(wanted: list[str]) -> None:
                     write_down(RESULTS, name, WITH_SERVICES[name](stack))
     for name in (name for name in ALONE if name in chosen):
         write_down(RESULTS, name, ALONE[name]())
+    if "replay" in chosen:
+        replay.measure()  # has a file of its own
 
 
 if __name__ == "__main__":

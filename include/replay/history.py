@@ -80,15 +80,18 @@ def load_history(pipeline: Pipeline, first: str, last: str, *, shuffle_seed: int
         rows = np.concatenate([np.arange(starts[place], starts[place + 1]) for place in order])
         table, starts = table.take(pa.array(rows)), np.concatenate([[0], np.cumsum(counts[order])])
     task = KINDS[training.task].learn(table[LABEL])
-    told = [pipeline.name, training.model_dump(mode="json"), lake.current_snapshot(pipeline.name), shuffle_seed, last]
+    encoded, columns = task.encode(table[LABEL]).astype(np.float64), feature_columns(table, features)
+    told = hashlib.sha256(json.dumps(training.model_dump(mode="json"), sort_keys=True).encode())
+    for values in (starts, encoded, *(columns[name] for name in features.numeric)):
+        told.update(np.ascontiguousarray(values))
     return History(
         pipeline=pipeline,
         names=tuple(map(str, names)),
         starts=starts.astype(np.intp),
-        labels=task.encode(table[LABEL]).astype(np.float64),
-        columns=feature_columns(table, features),
+        labels=encoded,
+        columns=columns,
         task=task,
-        source=hashlib.sha256(json.dumps(told, sort_keys=True).encode()).hexdigest()[:12],
+        source=told.hexdigest()[:12],
     )
 
 
