@@ -56,14 +56,17 @@ class Logistic(Calibration):
     def fit(cls, labels: Floats, predictions: Floats, weights: Floats) -> Self:
         """Return slope and intercept with the least weighted log-loss."""
         odds = _log_odds(predictions)
+        # Rows of about the same odds are one row: a hundredth moves the result in the sixth digit, and a window is
+        # fitted fifteen times a night for each model.
+        cell = np.unique(np.round(odds / 0.01), return_inverse=True)[1]
+        total = np.bincount(cell, weights)
+        true, odds = np.bincount(cell, weights * labels), np.bincount(cell, weights * odds) / total
 
         def loss(at: Floats) -> tuple[float, Floats]:
             z = at[0] * odds + at[1]
-            error = weights * (expit(z) - labels)
+            error = total * expit(z) - true
             # Sums, not products of vectors: BLAS wakes all its threads for each of them, which takes 50 times as long.
-            return float(np.sum(weights * (np.logaddexp(0, z) - labels * z))), np.array(
-                [np.sum(error * odds), error.sum()]
-            )
+            return float(np.sum(total * np.logaddexp(0, z) - true * z)), np.array([np.sum(error * odds), error.sum()])
 
         found = minimize(loss, np.array([1.0, 0.0]), jac=True, method="L-BFGS-B", bounds=[(0.05, 20), (-10, 10)])
         return cls(slope=float(found.x[0]), intercept=float(found.x[1]))

@@ -7,6 +7,7 @@ from hypothesis import strategies as st
 from include.learning.metrics import METRICS
 from include.monitoring.governor import Champion, Served, Situation, alarm_of, decide
 from include.policy import Governor
+from include.repairs.estimate import Estimate
 
 POLICY = Governor(
     metric="auc", max_quality_drop=0.03, max_drifted_share=0.5, windows=5, alarming=3, min_rows=300, cooldown_days=7
@@ -198,3 +199,100 @@ def test_more_alarming_windows_never_turn_a_retraining_into_nothing(windows, pol
 @given(WINDOWS, POLICIES)
 def test_nothing_fires_while_a_request_is_unfinished(windows, policy):
     assert decide(situation(*windows, unfinished=("rides.quality.2013-07-08",)), policy).action == "nothing"
+
+
+def promise(action, share=0.05, *, toll=0.01, version=None, low=0.01):
+    return Estimate(action, version, share, low, share + 0.02, 0.48, 0.5, 14, 12_000, toll)
+
+
+CALM = [window(day, 0.69) for day in (8, 9, 10)]
+LADDER = (promise("recalibrate", 0.03, toll=0.005), promise("reinstate", 0.01, toll=0.03, version=1))
+
+
+def test_the_repair_that_promises_most_is_asked_for_with_all_promises_in_the_reason():
+    judged = decide(situation(*CALM, estimates=(*LADDER, promise("retrain", 0.08, toll=0.03))), POLICY)
+
+    assert (judged.action, judged.triggered_by) == ("retrain", "quality")
+    for words in (
+        "To retrain promises most",
+        "recalibrate +3.0%",
+        "reinstate v1 +1.0%",
+        "retrain +8.0%",
+        "14 labelled",
+    ):
+        assert words in judged.reason
+    assert [each["pays"] for each in judged.evidence["repairs"]] == [True, False, True]
+
+
+def test_a_former_champion_is_put_back_by_its_version():
+    judged = decide(situation(*CALM, estimates=(promise("reinstate", 0.09, version=3),)), POLICY)
+
+    assert (judged.action, judged.version) == ("reinstate", 3)
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"windows": tuple(CALM[:2])}, ["Not yet", "2 of at least 3 telling windows"]),
+        ({"champion": replace(CHAMPION, judged_until="2013-07-09", trained_until="2013-02-28")}, ["Rest", "1 days"]),
+        ({"last_repaired": "2013-07-08"}, ["Rest", "2013-07-08", "`rest_days`"]),
+        ({"estimates": (promise("recalibrate", 0.004, toll=0.005),)}, ["No repair pays", "recalibrate +0.4%"]),
+        ({"failures": 3}, ["3 trainings in a row", "a person"]),
+        ({"served_days": ()}, ["history"]),
+        ({"paused": "Paused by Ann"}, ["Paused by Ann", "it would have been to recalibrate"]),
+    ],
+)
+def test_nothing_is_repaired_and_the_reason_says_why(changes, words):
+    judged = decide(replace(situation(*CALM, estimates=LADDER), **changes), POLICY)
+
+    assert judged.action == "nothing"
+    assert [word for word in words if word not in judged.reason] == []
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"last_tried": "2013-07-05"}, ["Cooldown", "came to nothing", "2013-07-05"]),
+        ({"trained_on": ("2013-07-04", "2013-07-06")}, ["2 trainings", "max_trainings_per_week"]),
+        ({"spent_hours": 1.9, "hours_each": 0.2}, ["budget", "1.90 h", "monthly_hours"]),
+    ],
+)
+def test_what_forbids_a_training_leaves_the_cheap_repairs(changes, words):
+    policy = POLICY.model_copy(update={"monthly_hours": 2.0})
+    dear = promise("retrain", 0.08, toll=0.03)
+    alone = decide(situation(*CALM, estimates=(dear,), **changes), policy)
+    beside = decide(situation(*CALM, estimates=(*LADDER, dear), **changes), policy)
+
+    assert alone.action == "nothing"
+    assert [word for word in words if word not in alone.reason] == []
+    assert beside.action == "recalibrate"
+
+
+def test_an_alarm_that_no_repair_would_help_against_asks_for_nothing():
+    judged = decide(situation(*BAD, estimates=(promise("recalibrate", 0.001, toll=0.005),)), POLICY)
+
+    assert judged.action == "nothing"
+    assert "No repair pays" in judged.reason
+    assert "3 of the newest 3" in judged.reason
+
+
+def test_without_labels_drift_still_asks_for_a_training():
+    windows = [window(day, None, labelled=0, share=0.6) for day in (8, 9, 10)]
+
+    judged = decide(situation(*windows, estimates=(promise("recalibrate", 0.001, toll=0.005),)), POLICY)
+
+    assert (judged.action, judged.triggered_by) == ("retrain", "drift")
+
+
+def test_a_champion_that_is_old_enough_is_refreshed_though_nothing_is_wrong():
+    policy = POLICY.model_copy(update={"refresh_days": 90})
+    nothing_pays = (promise("recalibrate", 0.001, toll=0.005),)
+
+    judged = decide(situation(*CALM, estimates=nothing_pays), policy)
+    young = decide(
+        situation(*CALM, estimates=nothing_pays, champion=replace(CHAMPION, judged_until="2013-05-01")), policy
+    )
+
+    assert (judged.action, judged.triggered_by) == ("retrain", "schedule")
+    assert "132 days" in judged.reason
+    assert young.action == "nothing"
