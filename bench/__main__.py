@@ -13,23 +13,30 @@ from typing import Any
 
 from rich.console import Console
 
-from bench import demo, history, new, parsing, stages, tax
+from bench import demo, drift, estimation, history, new, parsing, replay, stages, tax, wake
 from bench.record import write_down
 from include.stack import Stack, running
 
 RESULTS = Path(__file__).parent / "results.json"
 # With the services running; then those that start what they need themselves.
 WITH_SERVICES: dict[str, Callable[[Stack], Any]] = {
+    "wake": wake.measure,  # first: its requests are to find no data
     "stages": stages.measure,
     "history": history.measure,
     "tax": tax.measure,
 }
-ALONE: dict[str, Callable[[], Any]] = {"parsing": parsing.measure, "new": new.measure, "demo": demo.measure}
+ALONE: dict[str, Callable[[], Any]] = {
+    "parsing": parsing.measure,
+    "drift": drift.measure,
+    "estimation": estimation.measure,
+    "new": new.measure,
+    "demo": demo.measure,
+}
 
 
 def main(wanted: list[str]) -> None:
     """Run the measurements asked for (all, if none is), and write each one down when it is there."""
-    chosen = wanted or [*WITH_SERVICES, *ALONE]
+    chosen = wanted or [*WITH_SERVICES, *ALONE, "replay"]
     with tempfile.TemporaryDirectory(prefix="evergreen-bench-") as folder:
         os.environ["EVERGREEN_DATA"] = folder
         if set(chosen) & set(WITH_SERVICES):
@@ -41,6 +48,8 @@ def main(wanted: list[str]) -> None:
                     write_down(RESULTS, name, WITH_SERVICES[name](stack))
     for name in (name for name in ALONE if name in chosen):
         write_down(RESULTS, name, ALONE[name]())
+    if "replay" in chosen:
+        replay.measure()  # has a file of its own
 
 
 if __name__ == "__main__":

@@ -6,10 +6,11 @@ Whoever rewrites captured rows holds the pipeline's lock; the endpoint only ever
 import fcntl
 import os
 from collections import defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import TypeVar
 from uuid import uuid4
 
 import pyarrow as pa
@@ -23,6 +24,8 @@ from include.settings import load_settings
 STILL_SECONDS = 3600  # files younger than this may be followed by more within the hour: they are left for the next time
 ATTEMPTS = 5
 
+Read = TypeVar("Read")
+
 
 def captured_files(folder: Path) -> list[Path]:
     """Return a day's files."""
@@ -30,16 +33,22 @@ def captured_files(folder: Path) -> list[Path]:
 
 
 def read_captured(folder: Path) -> list[pa.Table]:
-    """Return the tables of a day's files, none missing, also while they are being put together.
+    """Return the tables of a day's files; see `reading`."""
+    return reading(folder, lambda paths: [pq.ParquetFile(path).read() for path in paths])
+
+
+def reading(folder: Path, read: Callable[[list[Path]], Read]) -> Read:
+    """Return what a function makes of a day's files, none missing, also while they are being put together.
 
     A row may be in two of them for that moment: rows are told apart by their `id`, answers by key and version.
 
+    :param read: is called again if a file has gone meanwhile.
     :raises FileNotFoundError: if there are none.
     """
     for _ in range(ATTEMPTS):
         with suppress(FileNotFoundError):  # its rows are in a newer file by now
-            if files := captured_files(folder):
-                return [pq.ParquetFile(path).read() for path in files]
+            if paths := captured_files(folder):
+                return read(paths)
     raise FileNotFoundError(f"{folder}: no captured predictions. They are kept for `retention.predictions_days`.")
 
 

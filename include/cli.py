@@ -45,6 +45,26 @@ def why(pipeline: Annotated[str, typer.Argument(help="The pipeline.")]) -> None:
 
 
 @app.command()
+def history(
+    pipeline: Annotated[str, typer.Argument(help="The pipeline.")],
+    as_json: Annotated[bool, typer.Option("--json", help="As JSON, one object per day and version.")] = False,
+    plot: Annotated[Path | None, typer.Option(help="Also draw it: the PNG to write.")] = None,
+) -> None:
+    """Show each measured day: quality, its estimate, drift weighted by importance, and what has moved."""
+    from include import history as measured
+
+    loaded = load_pipeline(pipeline)
+    rows = measured.history_of(loaded)
+    if as_json:
+        sys.stdout.write(json.dumps(rows, indent=1) + "\n")
+    else:
+        table = measured.history_table(rows, loaded.governor.metric)
+        console.print(table if rows else "No day was served and measured yet.")
+    if plot:
+        plot.write_bytes(measured.history_plot(rows, loaded.governor.metric))
+
+
+@app.command()
 def pause(
     pipeline: OnePipeline = None,
     reason: Annotated[str, typer.Option(help="Why; everybody who asks is told.")] = "no reason given",

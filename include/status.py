@@ -15,7 +15,7 @@ from include.ledger import Partition, Release, Request, Window, nights, open_led
 from include.pipeline import Pipeline
 
 NEWEST = 7
-LEGEND = "known: rows whose outcome has arrived · bad: rows in quarantine · drift: share of the model's columns"
+LEGEND = "known: rows whose outcome has arrived · bad: rows in quarantine · drift: share of what the model relies on"
 
 
 def status_view(pipelines: Iterable[Pipeline], *, has_links: bool = False) -> RenderableType:
@@ -68,7 +68,8 @@ def _panel(session: Session, pipeline: Pipeline, *, has_links: bool) -> Panel:
         _days(days, windows, shown, has_links=has_links),
         _releases(session, pipeline),
     )
-    ask = f"  [link=/evergreen/why/{pipeline.name}]why?[/]" if has_links else ""
+    links = f"  [link=/evergreen/why/{pipeline.name}]why?[/]  [link=/evergreen/history/{pipeline.name}]history[/]"
+    ask = links if has_links else ""
     title = f"[bold]{pipeline.name}[/]{ask}  {escape(pipeline.description)}"
     return Panel(Group(*parts), title=title, title_align="left")
 

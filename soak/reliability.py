@@ -30,6 +30,8 @@ def write_page(results: dict[str, Any]) -> None:
         parts.append(_kills(results["kills"], results["about"]["kills"]))
     if "fuzz" in results:
         parts.append(_fuzz(results["fuzz"], results["about"]["fuzz"]))
+    if "events" in results:
+        parts.append(_events(results["events"], results["about"]["events"]))
     if "year" in results:
         parts.append(_year(results["year"], results["about"]["year"]))
     PAGE.write_text("\n".join(parts))
@@ -74,6 +76,22 @@ def _fuzz(found: dict[str, Any], about: dict[str, str]) -> str:
 {found["requests"]:,} fuzzed requests to a real endpoint ({about["date"]}, {about["commit"]}, `python -m soak fuzz`):
 {found["http_5xx"]} answered with 5xx, {found["hangs"]} hung; {answers}. Memory {found["rss_mb_before"]} MB before,
 {found["rss_mb_after"]} MB after.
+"""
+
+
+def _events(found: dict[str, Any], about: dict[str, str]) -> str:
+    doors = {"queue": "by a Redis stream", "rest": "by REST", "lost": "filed with their wake-up lost"}
+    listed = ", ".join(f"{found['by_door'].get(door, 0):,} {words}" for door, words in doors.items())
+    killed = ", ".join(f"{name.partition(':')[2]} {count} times" for name, count in found["killed"].items())
+    findings = [f"- {kind}: {each}" for kind, several in found["findings"].items() for each in several]
+    return f"""## Events that ask for trainings
+
+{found["injected"]:,} events ({about["date"]}, {about["commit"]}, `python -m soak events`, {found["minutes"]:.0f} minutes), seed
+{found["seed"]}: {listed}. They were sent {found["sent"]:,} times in all, {found["wake_ups_repeated"]:,} wake-ups were
+repeated, and killed with `kill -9` were: {killed}. **{found["lost"]} lost, {found["doubled"]} trained for twice.** Redis, triggerer,
+scheduler, claims and the training's beginning are real; each training ends at once, as these pipelines have no data.
+
+{chr(10).join(findings)}
 """
 
 

@@ -65,6 +65,12 @@ class Airflow:
         answer = self._http.post(f"/dags/{dag_id}/dagRuns", json=body)
         return str(answer.raise_for_status().json()["dag_run_id"])
 
+    def emit(self, asset: str, key: str) -> None:
+        """Emit an asset event with a partition key, as a task does that wakes the next stage."""
+        (found,) = [each for each in self._get("/assets", name_pattern=asset)["assets"] if each["name"] == asset]
+        event = {"asset_id": found["id"], "partition_key": key}
+        self._http.post("/assets/events", json=event).raise_for_status()
+
     def wait_for_run(self, dag_id: str, run_id: str, timeout: float = 300) -> str:
         """Wait until a run has ended, and return its state."""
         state = ""
@@ -93,6 +99,17 @@ class Airflow:
         wait_until(ended, timeout, lambda: f"{dag_id} has not ended for {day}: {runs}")
         return str(runs[0]["state"])
 
+    def questions(self) -> list[dict[str, Any]]:
+        """Return what people are asked and have not answered."""
+        return self._pages("/dags/~/dagRuns/~/hitlDetails", "hitl_details", response_received=False)
+
+    def answer(self, question: dict[str, Any], option: str, note: str = "") -> None:
+        """Answer a question with one of its options."""
+        task = question["task_instance"]
+        path = f"/dags/{task['dag_id']}/dagRuns/{task['dag_run_id']}/taskInstances/{task['task_id']}/-1/hitlDetails"
+        body = {"chosen_options": [option], "params_input": {"note": note}}
+        self._http.patch(path, json=body).raise_for_status()
+
     def runs(self) -> list[dict[str, Any]]:
         """Return all runs of all DAGs."""
         return self._pages("/dags/~/dagRuns", "dag_runs")
@@ -109,10 +126,10 @@ class Airflow:
             found += self._get(f"/dags/{dag_id}/dagRuns/{run['dag_run_id']}/taskInstances")["task_instances"]
         return found
 
-    def _pages(self, path: str, key: str) -> list[dict[str, Any]]:
+    def _pages(self, path: str, key: str, **query: Any) -> list[dict[str, Any]]:
         rows: list[dict[str, Any]] = []
         while True:
-            page = self._get(path, limit=100, offset=len(rows))
+            page = self._get(path, limit=100, offset=len(rows), **query)
             rows += page[key]
             if len(rows) >= page["total_entries"] or not page[key]:
                 return rows

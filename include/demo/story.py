@@ -180,7 +180,7 @@ class Story:
         auc, loss = window.measures["quality"]["auc"], window.measures["quality"]["log_loss"]
         return (
             f"{window.rows} flights · v{window.version} · AUC {auc:.2f} · log loss {loss:.2f} · "
-            f"{window.drifted_share:.0%} of columns drifted · {self._last_word()}"
+            f"{window.drifted_share:.0%} of its inputs drifted · {self._last_word()}"
         )
 
     def _last_word(self) -> str:

@@ -60,7 +60,10 @@ class Logistic(Calibration):
         def loss(at: Floats) -> tuple[float, Floats]:
             z = at[0] * odds + at[1]
             error = weights * (expit(z) - labels)
-            return float(weights @ (np.logaddexp(0, z) - labels * z)), np.array([error @ odds, error.sum()])
+            # Sums, not products of vectors: BLAS wakes all its threads for each of them, which takes 50 times as long.
+            return float(np.sum(weights * (np.logaddexp(0, z) - labels * z))), np.array(
+                [np.sum(error * odds), error.sum()]
+            )
 
         found = minimize(loss, np.array([1.0, 0.0]), jac=True, method="L-BFGS-B", bounds=[(0.05, 20), (-10, 10)])
         return cls(slope=float(found.x[0]), intercept=float(found.x[1]))
@@ -101,7 +104,7 @@ class Temperature(Calibration):
         def loss(at: Floats) -> tuple[float, Floats]:
             chances = softmax(at[0] * logs + at[1:], axis=1)
             error = (chances - hot) * weights[:, None]
-            value = -float(weights @ np.log(np.clip(chances[np.arange(len(number)), number], 1e-12, 1)))
+            value = -float(np.sum(weights * np.log(np.clip(chances[np.arange(len(number)), number], 1e-12, 1))))
             return value, np.concatenate([[float((error * logs).sum())], error.sum(axis=0) * occurs])
 
         start = np.concatenate([[1.0], np.zeros(classes)])

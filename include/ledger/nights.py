@@ -62,6 +62,14 @@ def windows_of(session: Session, pipeline: str, version: int | None = None) -> S
     return session.scalars(query if version is None else query.where(Window.version == version)).all()
 
 
+def newest_window(session: Session, pipeline: str, *, is_judged: bool = False) -> Window | None:
+    """Return the newest measured window (of those whose quality is known, if asked for)."""
+    query = (
+        select(Window).where(Window.pipeline == pipeline).order_by(Window.day.desc(), Window.version.desc()).limit(1)
+    )
+    return session.scalar(query.where(Window.quality.is_not(None)) if is_judged else query)
+
+
 def record_decision(session: Session, decision: Decision) -> Decision:
     """Enter a decision, or return what was already decided about that publication."""
     known = session.get(Decision, decision.publication_id)

@@ -16,6 +16,11 @@ def champion_of(session: Session, pipeline: str) -> Release | None:
     return session.scalar(select(Release).where(Release.pipeline == pipeline, Release.status == "champion"))
 
 
+def champions(session: Session) -> Sequence[Release]:
+    """Return the serving releases of all pipelines."""
+    return session.scalars(select(Release).where(Release.status == "champion").order_by(Release.pipeline)).all()
+
+
 def release_for_request(session: Session, request_id: str) -> Release | None:
     """Return the release that a request led to, if it got that far."""
     return session.scalar(select(Release).where(Release.request_id == request_id))
@@ -63,6 +68,18 @@ def judge(session: Session, release_id: str, *, approved: bool, note: str) -> Re
     """Approve or reject a candidate; a release already judged stays as it is."""
     _move(session, release_id, {"candidate"}, status="approved" if approved else "rejected", note=note)
     return get_release(session, release_id)
+
+
+def keep_approval(session: Session, release_id: str, **said: Any) -> None:
+    """Keep what a person was asked about a release, and what they have answered."""
+    release = get_release(session, release_id)
+    release.gate = {**release.gate, "approval": {**release.gate.get("approval", {}), **said}}
+    session.flush()
+
+
+def refuse(session: Session, release_id: str, *, note: str) -> None:
+    """Reject an approved release, on a person's word; one that is on its way already stays."""
+    _move(session, release_id, {"approved"}, status="rejected", note=note)
 
 
 def begin_promotion(session: Session, release_id: str, *, again_from: tuple[str, ...] = ()) -> int:

@@ -1,40 +1,38 @@
 """This file measures drift and quality of each served window and writes the numbers into the ledger."""
 
 import logging
-from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from include import reports
-from include.artefact import REFERENCE, features_of, read_manifest
-from include.errors import ArtefactError
-from include.learning.kinds import KINDS, task_of
-from include.learning.task import Task
-from include.ledger import Window, nights, open_ledger, releases
-from include.monitoring.drift import as_measures, drifted_share, measure_drift
-from include.monitoring.noise import noise_of
-from include.monitoring.quality import measure_quality
-from include.pipeline import ANSWER_DAY, ANSWER_VERSION, Features, Pipeline
-from include.settings import Settings, load_settings
+from include.ledger import Release, Window, nights, open_ledger, releases
+from include.monitoring import workspace
+from include.monitoring.assessment import assess
+from include.monitoring.baseline import baseline_of
+from include.monitoring.windows import counts_of
+from include.pipeline import ANSWER_DAY, ANSWER_VERSION, Pipeline
+from include.settings import load_settings
+
+if TYPE_CHECKING:
+    from evidently.core.report import Snapshot
 
 log = logging.getLogger(__name__)
 
 
 def measure(pipeline: Pipeline, joined_uri: str) -> None:
-    """Measure each (day, version) of the joined windows against the version's own training window."""
+    """Measure each (day, version) of the joined windows against the version's own training window and hold-out."""
     joined = pq.ParquetFile(joined_uri).read()
     if not len(joined):
         log.info("No day of this publication was served: there is nothing to measure.")
         return
-    settings = load_settings()
     with open_ledger() as session:
-        folders = {release.version: release.model_uri for release in releases.releases_of(session, pipeline.name)}
+        known = {release.version: release for release in releases.releases_of(session, pipeline.name)}
     groups = joined.group_by([ANSWER_DAY, ANSWER_VERSION]).aggregate([])
     windows = [
-        _measure_window(pipeline, settings, joined, day, version, folders.get(version))
+        _measure_window(pipeline, joined, day, version, known.get(version))
         for day, version in sorted(
             zip(*(groups[name].to_pylist() for name in (ANSWER_DAY, ANSWER_VERSION)), strict=True)
         )
@@ -43,56 +41,32 @@ def measure(pipeline: Pipeline, joined_uri: str) -> None:
         nights.record_windows(session, windows)
 
 
-def _measure_window(  # noqa: PLR0913  one call, and each names another thing
-    pipeline: Pipeline, settings: Settings, joined: pa.Table, day: str, version: int, model_uri: str | None
-) -> Window:
+def _measure_window(pipeline: Pipeline, joined: pa.Table, day: str, version: int, release: Release | None) -> Window:
     rows = joined.filter(pc.and_(pc.equal(joined[ANSWER_DAY], day), pc.equal(joined[ANSWER_VERSION], version)))
-    folder = settings.lake / pipeline.name / "reports"
-    page = folder / "drift" / f"{day}-v{version}{reports.SUFFIX}"
-    quality_page = folder / "quality" / f"{day}-v{version}{reports.SUFFIX}"
-    labelled, quality, metrics = measure_quality(rows, _task_of(pipeline, model_uri, rows), pipeline, quality_page)
+    lake = load_settings().lake
+    pages = lake / pipeline.name / "reports"
+    page, quality_page = (pages / kind / f"{day}-v{version}{reports.SUFFIX}" for kind in ("drift", "quality"))
+    baseline = baseline_of(pipeline, release, rows, page.parent)
+
+    def show(drawn: "Snapshot", summary: str) -> None:
+        reports.write_evidently_page(page, drawn.get_html_str(as_iframe=False), summary)
+        workspace.keep(pipeline, day, version, drawn)
+
+    measures = assess(pipeline, rows, baseline, show, quality_page)
     if quality_page.exists():
-        metrics["report"] = str(quality_page.relative_to(settings.lake))
-    drift = _measure_columns(pipeline, rows, model_uri, page)
-    share = drift.pop("share")
+        measures["quality"]["report"] = str(quality_page.relative_to(lake))
+    num_rows, num_labelled = counts_of(joined, rows, day, version)
+    quality, share = measures["quality"].get(pipeline.governor.metric), measures["drift"]["share"]
     told = (pipeline.governor.metric, quality, share)
-    log.info("%s v%s: %s rows, %s labelled, %s %s, drifted share %s", day, version, len(rows), labelled, *told)
+    log.info("%s v%s: %s rows, %s labelled, %s %s, drifted share %s", day, version, num_rows, num_labelled, *told)
     return Window(
         pipeline=pipeline.name,
         day=day,
         version=version,
-        rows=len(rows),
-        labelled=labelled,
+        rows=num_rows,
+        labelled=num_labelled,
         drifted_share=share,
         quality=quality,
-        measures={"quality": metrics, "drift": drift},
-        report=str(page.relative_to(settings.lake)) if page.exists() else "",
+        measures=measures,
+        report=str(page.relative_to(lake)) if page.exists() else "",
     )
-
-
-def _measure_columns(pipeline: Pipeline, rows: pa.Table, model_uri: str | None, page: Path) -> dict[str, Any]:
-    try:
-        reference, features = _reference_of(model_uri)
-        noise = noise_of(pipeline, str(model_uri), reference, page.parent)
-    except ArtefactError as error:
-        log.warning("Drift is unknown: %s", error)
-        return {"share": None, "why": str(error), "columns": {}}
-    columns = measure_drift(rows, reference, features, noise=noise, policy=pipeline.monitoring, page=page)
-    return {"share": drifted_share(columns, features), "columns": as_measures(columns)}
-
-
-def _task_of(pipeline: Pipeline, model_uri: str | None, rows: pa.Table) -> Task:
-    try:
-        return task_of(read_manifest(model_uri or ""))
-    except ArtefactError:  # what it answered can be judged without it
-        return KINDS[pipeline.training.task].from_answers(rows)
-
-
-def _reference_of(model_uri: str | None) -> tuple[pa.Table, Features]:
-    if model_uri is None:
-        raise ArtefactError("The version that answered is not in the ledger, so its training window is not known.")
-    path = Path(model_uri) / REFERENCE
-    try:
-        return pq.ParquetFile(path).read(), features_of(read_manifest(model_uri))
-    except OSError as error:
-        raise ArtefactError(f"{path}: no sample of the training window ({error}). Drift cannot be measured.") from error

@@ -2,7 +2,7 @@
 
 import json
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -12,26 +12,34 @@ from scipy.spatial.distance import jensenshannon
 from scipy.stats import wasserstein_distance
 
 from include import artefact, atomic, lake
-from include.learning.kinds import task_of
-from include.learning.task import PREDICTION
+from include.learning.kinds import labels_of, task_of
+from include.learning.task import LABEL, PREDICTION
 from include.pipeline import Features, Pipeline
+
+Distance = Callable[[pa.ChunkedArray, pa.ChunkedArray], float | None]
 
 
 def noise_of(pipeline: Pipeline, model_uri: str, reference: pa.Table, cache: Path) -> dict[str, float]:
     """Return, by column, the distance of the furthest single day of a model's training window from its reference.
+
+    Columns are the features, the prediction and, where the reference holds it, the label.
 
     Distances are Evidently's: normed Wasserstein for numbers, Jensen-Shannon for categories. Computed once per model
     and kept in the cache folder.
     """
     manifest = artefact.read_manifest(model_uri)
     path = cache / f"noise-{manifest['sha256'][:12]}.json"
+    has_labels = LABEL in reference.column_names
     if path.exists():
         known: dict[str, float] = json.loads(path.read_text())
-        return known
+        if LABEL in known or not has_labels:
+            return known
     features = artefact.features_of(manifest)
-    columns = [pipeline.date, *features.names]
+    columns = [pipeline.date, *features.names, *([manifest["target"]] if has_labels else [])]
     first, last = manifest["train_days"]
     window = lake.read_clean(pipeline.name, first, last, columns, manifest["snapshot_id"])
+    if has_labels:
+        window = window.append_column(LABEL, labels_of(window, task_of(manifest).name, manifest["target"]))
     model = artefact.load_session(model_uri, manifest["sha256"])
     predictions = artefact.predict(model, {name: window[name].to_pylist() for name in features.names}, features)
     window = window.append_column(PREDICTION, task_of(manifest).columns(predictions)[PREDICTION])
@@ -45,10 +53,12 @@ def furthest_days(window: pa.Table, reference: pa.Table, date: str, features: Fe
     days = window[date].cast(pa.string())
     parts = [window.filter(pc.equal(days, day)) for day in pc.unique(days).to_pylist()]
     numeric, categorical = columns_of(reference, features)
-    kinds: Mapping[str, Callable[[pa.ChunkedArray, pa.ChunkedArray], float | None]] = {
+    kinds: dict[str, Distance] = {
         **dict.fromkeys(numeric, number_distance),
         **dict.fromkeys(categorical, category_distance),
     }
+    if LABEL in window.column_names and LABEL in reference.column_names:
+        kinds[LABEL] = distance_of(reference[LABEL].type)
     distances = {name: [distance(part[name], reference[name]) for part in parts] for name, distance in kinds.items()}
     return {name: max((found for found in days if found is not None), default=0.0) for name, days in distances.items()}
 
@@ -59,6 +69,11 @@ def columns_of(reference: pa.Table, features: Features) -> tuple[list[str], list
     if is_number:
         return [*features.numeric, PREDICTION], [*features.categorical]
     return [*features.numeric], [*features.categorical, PREDICTION]
+
+
+def distance_of(kind: pa.DataType) -> Distance:
+    """Return the distance for columns of a type."""
+    return number_distance if pa.types.is_floating(kind) else category_distance
 
 
 def number_distance(current: pa.ChunkedArray, reference: pa.ChunkedArray) -> float | None:

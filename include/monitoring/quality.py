@@ -1,6 +1,7 @@
 """This file measures how good a window's predictions were, on the rows whose label is known."""
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -9,7 +10,9 @@ import pyarrow.compute as pc
 
 from include import evaluation, reports
 from include.learning.metrics import TaskName
+from include.learning.scoring import Floats
 from include.learning.task import LABEL, PREDICTION, Task
+from include.monitoring.drift import sample
 from include.pipeline import Pipeline
 
 if TYPE_CHECKING:
@@ -19,33 +22,49 @@ if TYPE_CHECKING:
     Page = tuple[type, DataDefinition, MetricContainer]  # the labels' type, what is drawn of which columns
 
 
-def measure_quality(
-    window: pa.Table, task: Task, pipeline: Pipeline, page: Path
-) -> tuple[int, float | None, dict[str, Any]]:
-    """Return the number of labelled rows, their quality (None if unknown), and all metrics or the reason.
+@dataclass(frozen=True)
+class Labelled:
+    """Answers whose outcome is known, as numbers that can be judged."""
 
-    What is decided by is computed by the gate's own functions, so that governor and gate mean the same by a word; the
-    page for people, written where quality is known, is Evidently's.
+    rows: pa.Table
+    task: Task  # knows every class that was answered or occurred
+    labels: Floats
+    predictions: Floats
+
+    def __len__(self) -> int:
+        """Return the number of rows."""
+        return len(self.rows)
+
+
+def labelled_of(window: pa.Table, task: Task, pipeline: Pipeline) -> Labelled | str:
+    """Return a window's labelled rows, or why they cannot be judged.
 
     :param task: that of the version which answered.
     """
     labelled = window.filter(pc.and_(pc.is_valid(window[LABEL]), pc.is_valid(window[PREDICTION])))
     if not len(labelled):
-        return 0, None, {"state": "unknown", "why": "no row has a label yet"}
+        return "no row has a label yet"
     if task.name != pipeline.training.task:
-        why = f"a {task.name} model answered, but the YAML now says `training.task: {pipeline.training.task}`"
-        return len(labelled), None, {"state": "unknown", "why": why}
+        return f"a {task.name} model answered, but the YAML now says `training.task: {pipeline.training.task}`"
     everyone, labels, (predictions,) = task.compare(labelled[LABEL], (task, task.recorded(labelled)))
+    return Labelled(labelled, everyone, labels, predictions)
+
+
+def measure_quality(window: Labelled, num_rows: int, pipeline: Pipeline, page: Path) -> dict[str, Any]:
+    """Return all metrics of a window of so many rows, or the reason why there are none.
+
+    What is decided by is computed by the gate's own functions, so that governor and gate mean the same by a word; the
+    page for people, written where quality is known, is Evidently's.
+    """
+    task, labels, predictions = window.task, window.labels, window.predictions
     try:
-        found = evaluation.metrics(everyone, labels, predictions, prices=everyone.prices(pipeline.gate.costs))
+        found = evaluation.metrics(task, labels, predictions, prices=task.prices(pipeline.gate.costs))
     except ValueError as error:
-        return len(labelled), None, {"state": "unknown", "why": str(error)}
-    _write_page(labelled.select([LABEL, PREDICTION]), task.name, page, _summary(found, len(labelled), len(window)))
-    spread = {
-        "labels": everyone.summary(labels),
-        "predictions": everyone.summary(everyone.decided(predictions)),
-    }
-    return len(labelled), found[pipeline.governor.metric], {"state": "known", **found, **spread}
+        return {"state": "unknown", "why": str(error)}
+    drawn = sample(window.rows.select([LABEL, PREDICTION]), pipeline.monitoring.sample_rows)
+    _write_page(drawn, pipeline.training.task, page, _summary(found, len(window), num_rows))
+    spread = {"labels": task.summary(labels), "predictions": task.summary(task.decided(predictions))}
+    return {"state": "known", **found, **spread}
 
 
 def _summary(found: dict[str, Any], num_labelled: int, num_rows: int) -> str:

@@ -209,7 +209,7 @@ def _monitor(run: Rehearsal, stage: Stage) -> None:
         window = nights.windows_of(session, run.pipeline.name)[0]
     metric = run.pipeline.governor.metric
     quality = window.measures["quality"].get("why") if window.quality is None else f"{metric} {window.quality:.3f}"
-    drift = "drift unknown" if window.drifted_share is None else f"{window.drifted_share:.0%} of columns drifted"
+    drift = "drift unknown" if window.drifted_share is None else f"{window.drifted_share:.0%} of its inputs drifted"
     stage.said = f"{window.day}: {window.labelled:,} of {window.rows:,} answers have their label · {quality} · {drift}"
 
 

@@ -25,6 +25,7 @@ from include.pipeline import ANSWER_ID
 from include.serving.body import read_body
 from include.serving.capture import Capture, Captured
 from include.serving.contract import INVOCATION
+from include.serving.gauges import LedgerGauges
 from include.serving.instances import read_instances
 from include.serving.metrics import Metrics
 from include.serving.model import Models, Served
@@ -40,6 +41,7 @@ class Endpoint:
 
     def __init__(self, settings: Settings) -> None:
         self.metrics = Metrics()
+        self.metrics.registry.register(LedgerGauges(settings.ledger_url))
         self.models = Models(settings, self.metrics)
         self.capture = Capture(settings.lake, self.metrics)
 
@@ -102,8 +104,9 @@ def create_app(settings: Settings | None = None) -> FastAPI:
 
     @app.get("/metrics")
     async def metrics() -> Response:
-        """Give the counters in Prometheus' format."""
-        return Response(generate_latest(endpoint.metrics.registry), media_type=CONTENT_TYPE_LATEST)
+        """Give counters and gauges in Prometheus' format; who waits for the ledger waits beside the requests."""
+        page = await asyncio.to_thread(generate_latest, endpoint.metrics.registry)
+        return Response(page, media_type=CONTENT_TYPE_LATEST)
 
     @app.post("/invocations", **INVOCATION)
     async def invoke_only(request: Request) -> Response:

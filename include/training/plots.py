@@ -84,6 +84,12 @@ def draw_curves(axes: Axes, curves: Mapping[str, list[float]]) -> None:
     axes.legend()
 
 
+def draw_importance(axes: Axes, importance: Mapping[str, float]) -> None:
+    """Draw what shuffling a column costs, for the columns that cost most."""
+    top = sorted(importance.items(), key=lambda item: item[1])[-_MOST_NAMED:]
+    axes.barh([name for name, _ in top], [value for _, value in top], color=_INK)
+
+
 PLOTS: dict[TaskName, dict[str, tuple[str, str, str, Draw]]] = {
     "binary": {
         "roc": ("ROC", "false positive rate", "true positive rate", draw_roc),

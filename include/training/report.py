@@ -5,9 +5,12 @@ from pathlib import Path
 from typing import Any
 
 from include.learning.kinds import task_of
+from include.learning.metrics import GOVERNOR_DEFAULT
 from include.learning.scoring import Floats
 from include.learning.task import Labels
-from include.training.plots import PLOTS, draw_curves, new_axes, save
+from include.training.plots import PLOTS, draw_curves, draw_importance, new_axes, save
+
+NAMED = 10  # columns that the card names as those the model relies on most
 
 
 def write_report(folder: Path, manifest: Mapping[str, Any], labels: Labels, predictions: Floats) -> None:
@@ -23,6 +26,9 @@ def write_report(folder: Path, manifest: Mapping[str, Any], labels: Labels, pred
     axes = new_axes("Loss", "epoch", "loss")
     draw_curves(axes, manifest["curves"])
     save(axes, plots / "loss.png")
+    axes = new_axes("Importance", f"rise of {GOVERNOR_DEFAULT[task.name]} when the column is shuffled", "")
+    draw_importance(axes, manifest["importance"])
+    save(axes, plots / "importance.png")
     (folder / "card.md").write_text(card(manifest))
 
 
@@ -30,6 +36,9 @@ def card(manifest: Mapping[str, Any]) -> str:
     """Return the model card: what it predicts, what it learned from, what it is worth, what it is not for."""
     metrics = ", ".join(f"{name} {value:.4f}" for name, value in manifest["metrics"].items())
     labels = ", ".join(f"{name} {value:.4g}" for name, value in manifest["labels"].items())
+    by_importance = sorted(manifest["importance"].items(), key=lambda item: -item[1])
+    relied_on = ", ".join(f"{name} {value:.4f}" for name, value in by_importance[:NAMED] if value)
+    ignored = sum(not value for _, value in by_importance)
     categorical = ", ".join(f"{name} ({len(seen)})" for name, seen in manifest["categories"].items()) or "none"
     return f"""# {manifest["pipeline"]}: model of request `{manifest["request_id"]}`
 
@@ -46,6 +55,8 @@ def card(manifest: Mapping[str, Any]) -> str:
 | `{manifest["target"]}` in training | {labels} |
 | numeric inputs | {", ".join(manifest["features"]["numeric"]) or "none"} |
 | categorical inputs (values known) | {categorical} |
+| relies most on (rise of the loss when shuffled) | {relied_on or "nothing that shuffling shows"} |
+| columns without a measurable effect | {ignored} |
 | largest difference from PyTorch | {manifest["parity"]:.1e} |
 | sha256 | `{manifest["sha256"]}` |
 

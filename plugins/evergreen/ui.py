@@ -33,6 +33,17 @@ def why(pipeline: str, user: GetUserDep) -> HTMLResponse:  # noqa: ARG001 - only
         raise HTTPException(404, str(error)) from error
 
 
+@app.get("/history/{pipeline}")
+def history(pipeline: str, user: GetUserDep) -> HTMLResponse:  # noqa: ARG001 - only people who are logged in
+    """Show quality, its estimate and drift of every measured day, as a plot and a table."""
+    from include.history import history_page
+
+    try:
+        return HTMLResponse(history_page(load_pipeline(pipeline)))
+    except ConfigError as error:
+        raise HTTPException(404, str(error)) from error
+
+
 @app.get("/reports/{pipeline}/reports/library/{name}")
 def library(pipeline: str, name: str) -> FileResponse:
     """Serve the drawing library that reports share: published code, no data.

@@ -1,8 +1,12 @@
 """Each DAG's tasks and edges, written down: a change of shape is a change somebody meant."""
 
+import ast
+from pathlib import Path
+
 import pytest
 from airflow.sdk.exceptions import AirflowFailException
 
+ROOT = Path(__file__).resolve().parents[2]
 SHAPES = {
     "flight_delays__ingest": {
         "land": {"clean"},
@@ -26,7 +30,14 @@ SHAPES = {
     },
     "flight_delays__deploy": {"verify": {"promote"}, "promote": set()},
     "flight_delays__rollback": {"choose_version": {"roll_back"}, "roll_back": set()},
-    "sweep": {"wake_monitor": set(), "wake_train": set(), "wake_deploy": set(), "reconcile": set(), "expire": set()},
+    "sweep": {
+        "wake_monitor": set(),
+        "wake_train": set(),
+        "wake_deploy": set(),
+        "reconcile": set(),
+        "expire": set(),
+        "tell": set(),
+    },
 }
 ANNOUNCES = {
     ("flight_delays__ingest", "publish"): {"flight_delays.features"},
@@ -97,3 +108,32 @@ def test_a_night_is_ingested_at_the_tick_after_it(dagbag):
     assert dag.catchup
     assert dag.start_date.isoformat() == "2013-07-09T00:00:00+00:00"
     assert dag.timetable.run_offset == -1
+
+
+def test_a_pipeline_that_listens_and_asks_people_has_a_dag_and_two_tasks_more(parse_in_fresh_process, tmp_path):
+    text = (ROOT / "config" / "pipelines" / "flight_delays.yaml").read_text()
+    more = "events: {connection: retrain_queue, queue: retrain}\npeople: {review: [drift], approval: human}\n"
+    for name in ("north", "south"):
+        (tmp_path / f"{name}.yaml").write_text(f"{text}\n{more}")
+
+    said = parse_in_fresh_process(
+        "{dag_id: {task.task_id: (sorted(task.downstream_task_ids), sorted(asset.name for asset in task.outlets),"
+        " bool(task.retries and task.execution_timeout and task.on_failure_callback)) for task in dag.tasks}"
+        " for dag_id, dag in bag.dags.items() if 'listen' in dag_id or dag_id == 'north__train'}",
+        tmp_path,
+    )
+
+    found = ast.literal_eval(said)
+    outlets = ["north.retrain", "south.retrain"]
+    assert found["listen__retrain_queue__retrain"] == {"take_messages": ([], outlets, True)}
+    shape = {task_id: downstream for task_id, (downstream, _, _) in found["north__train"].items()}
+    assert shape == {
+        "claim_request": ["give_up", "review"],
+        "review": ["evaluate", "train"],
+        "train": ["evaluate", "give_up"],
+        "evaluate": ["approve", "give_up"],
+        "approve": ["register"],
+        "register": ["give_up"],
+        "give_up": [],
+    }
+    assert all(is_guarded for _, _, is_guarded in found["north__train"].values())

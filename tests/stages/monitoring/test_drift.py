@@ -3,16 +3,19 @@ import gzip
 import numpy as np
 import pyarrow as pa
 import pytest
+from evidently import Report
 
+from include import reports
 from include.monitoring import drift
-from include.monitoring.drift import Column, drifted_share, measure_drift
-from include.monitoring.noise import category_distance, furthest_days, number_distance
+from include.monitoring.drift import Column, measure_drift, plain_share, weighted_share
+from include.monitoring.noise import category_distance, furthest_days
 from include.pipeline import Features
 from include.policy import Monitoring
 
 FEATURES = Features(numeric=["distance", "speed"], categorical=["carrier"])
 POLICY = Monitoring(sample_rows=400)
 NOISE = {"distance": 0.1, "speed": 0.1, "carrier": 0.1, "prediction": 0.1}
+WEIGHTS = {"distance": 0.7, "speed": 0.3, "carrier": 0.0}
 
 
 def table(num_rows=500, seed=0, **changes):
@@ -28,9 +31,13 @@ def table(num_rows=500, seed=0, **changes):
 
 @pytest.fixture
 def measure(tmp_path):
+    def show(drawn, summary):
+        html = drawn.get_html_str(as_iframe=False)
+        reports.write_evidently_page(tmp_path / "drift" / "page.html.gz", html, summary)
+
     def run(current, reference=None, **changes):
         reference = table(seed=1) if reference is None else reference
-        arguments = {"noise": NOISE, "policy": POLICY, "page": tmp_path / "drift" / "page.html.gz", **changes}
+        arguments = {"noise": NOISE, "weights": WEIGHTS, "policy": POLICY, "show": show, **changes}
         return measure_drift(current, reference, FEATURES, **arguments)
 
     return run
@@ -42,7 +49,8 @@ def test_a_moved_column_has_drifted_and_the_others_not(measure, tmp_path):
     assert columns["distance"].state == "drifted"
     assert columns["distance"].effect == pytest.approx(2, abs=0.5)
     assert {columns[name].state for name in ("speed", "carrier", "prediction")} == {"stable"}
-    assert drifted_share(columns, FEATURES) == pytest.approx(1 / 3)
+    assert weighted_share(columns) == 0.7
+    assert plain_share(columns, FEATURES) == pytest.approx(1 / 3)
     assert 1_000 < (tmp_path / "drift" / "page.html.gz").stat().st_size < 150_000
     assert [path.suffixes[-2:] for path in sorted((tmp_path / "library").iterdir())] == [
         [".js", ".gz"],
@@ -61,8 +69,8 @@ def test_a_moved_column_has_drifted_and_the_others_not(measure, tmp_path):
 def test_a_column_that_cannot_be_compared_is_unknown_with_the_reason(measure, values, why):
     columns = measure(table(distance=values))
 
-    assert columns["distance"] == Column("unknown", why=why)
-    assert drifted_share(columns, FEATURES) == 0.0
+    assert columns["distance"] == Column("unknown", why=why, weight=0.7)
+    assert plain_share(columns, FEATURES) == 0.0
 
 
 def test_a_category_without_values_is_unknown_not_stable(measure):
@@ -75,7 +83,7 @@ def test_an_empty_day_is_unknown_and_writes_no_page(measure, tmp_path):
     columns = measure(table().slice(0, 0))
 
     assert {column.state for column in columns.values()} == {"unknown"}
-    assert drifted_share(columns, FEATURES) is None
+    assert plain_share(columns, FEATURES) is None
     assert not (tmp_path / "drift" / "page.html.gz").exists()
 
 
@@ -83,6 +91,20 @@ def test_a_column_the_version_did_not_have_is_unknown(measure):
     columns = measure(table().drop_columns(["speed"]))
 
     assert columns["speed"].why == "not a column of this day"
+
+
+def test_drift_of_a_column_the_model_ignores_does_not_count(measure):
+    columns = measure(table(carrier=["AA"] * 499 + ["UA"]))
+
+    assert columns["carrier"].state == "drifted"
+    assert (weighted_share(columns), plain_share(columns, FEATURES)) == (0.0, pytest.approx(1 / 3))
+
+
+def test_where_nothing_the_model_relies_on_can_be_compared_the_share_is_unknown(measure):
+    columns = measure(table(distance=np.full(500, 3.0), speed=np.full(500, np.nan)))
+
+    assert columns["carrier"].state == "stable"
+    assert weighted_share(columns) is None
 
 
 def test_missing_values_within_a_column_do_not_hide_it(measure):
@@ -104,29 +126,34 @@ def test_the_same_rows_give_the_same_numbers(measure):
     assert measure(moved) == measure(moved)
 
 
-def test_only_the_columns_that_moved_most_are_drawn(measure, tmp_path, monkeypatch):
-    monkeypatch.setattr(drift, "REPORTED_COLUMNS", 1)
+def test_only_the_prediction_and_the_columns_that_moved_most_are_drawn(measure, tmp_path, monkeypatch):
+    monkeypatch.setattr(drift, "FEWEST_DRAWN", 1)
 
     columns = measure(table(speed=np.random.default_rng(3).normal(2, 1, 500)))
 
     page = gzip.decompress((tmp_path / "drift" / "page.html.gz").read_bytes()).decode()
     assert "Drift in column 'speed'" in page
+    assert "Drift in column 'prediction'" in page
     assert "Drift in column 'distance'" not in page
     assert columns["distance"].state == "stable"
 
 
-def test_our_distances_are_evidentlys(measure):
-    policy = Monitoring(sample_rows=500)
-    current, reference = table(distance=np.random.default_rng(3).normal(1, 2, 500)), table(seed=1)
+def test_our_distances_are_evidentlys(measure, monkeypatch):
+    drawn = {}
 
-    columns = measure(current, reference, policy=policy)
+    def keep(*arguments, **options):
+        drawn["report"] = run(*arguments, **options)
+        return drawn["report"]
 
-    for name, distance in (
-        ("distance", number_distance),
-        ("prediction", number_distance),
-        ("carrier", category_distance),
-    ):
-        assert columns[name].effect == pytest.approx(distance(current[name], reference[name]), abs=1e-5)
+    run = Report.run
+    monkeypatch.setattr(Report, "run", keep)
+    current = table(distance=np.random.default_rng(3).normal(1, 2, 500))
+
+    columns = measure(current, policy=Monitoring(sample_rows=500))
+
+    theirs = {found["config"]["column"]: float(found["value"]) for found in drawn["report"].dict()["metrics"]}
+    assert set(theirs) == {"distance", "speed", "carrier", "prediction"}
+    assert {name: columns[name].effect for name in theirs} == pytest.approx(theirs, abs=1e-5)
 
 
 def test_the_furthest_day_of_the_training_window_is_its_noise():

@@ -2,7 +2,6 @@ import gzip
 import json
 import subprocess
 import sys
-from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
@@ -12,57 +11,10 @@ import pytest
 from include import lake
 from include.learning.multiclass import Multiclass
 from include.learning.regression import Regression
-from include.ledger import nights, open_ledger, releases
-from include.monitoring import measuring
+from include.ledger import nights, open_ledger
+from include.monitoring import deciding, governor, measuring, workspace
+from include.monitoring.governor import Champion, Situation
 from include.policy import Gate, Governor
-
-
-@pytest.fixture
-def champion(make_model, monkeypatch, settings):
-    folder, sha256 = make_model("m1", train_days=["2019-12-01", "2019-12-02"])
-    with open_ledger() as session:
-        fields = {
-            "model_uri": folder,
-            "sha256": sha256,
-            "tracking_run": "",
-            "judged_until": "2019-12-02",
-            "quality": 0.7,
-        }
-        releases.add_release(session, "rides", "r1", **fields, metrics={"auc": 0.7}, gate={}, compared_with=None)
-
-    def read_clean(pipeline_name, first, last, columns, snapshot_id=None):
-        rng = np.random.default_rng(5)
-        days = np.repeat(["2019-12-01", "2019-12-02"], 200)
-        return pa.table(
-            {"day": days, "distance": rng.normal(0, 1, 400), "carrier": rng.choice(["AA", "UA", "B6"], 400)}
-        )
-
-    monkeypatch.setattr(lake, "read_clean", read_clean)
-    return Path(folder)
-
-
-@pytest.fixture
-def joined(tmp_path):
-    def write(day="2020-01-02", version=1, shift=0.0, labels=True, num_rows=400):
-        rng = np.random.default_rng(1)
-        truth = rng.random(num_rows)
-        table = pa.table(
-            {
-                "answer_day": [day] * num_rows,
-                "answer_version": [version] * num_rows,
-                "distance": rng.normal(shift, 1, num_rows),
-                "carrier": rng.choice(["AA", "UA", "B6"], num_rows),
-                "prediction": truth,
-                "label": pa.array(
-                    (rng.random(num_rows) < truth).astype(float) if labels else [None] * num_rows, pa.float64()
-                ),
-            }
-        )
-        path = tmp_path / "windows.parquet"
-        pq.write_table(table, path)
-        return str(path)
-
-    return write
 
 
 def measured(version=1):
@@ -204,6 +156,46 @@ def test_a_lost_training_sample_makes_drift_unknown(rides, champion, joined):
     assert "reference.parquet" in window.measures["drift"]["why"]
 
 
+def asked_for(policy):
+    """Return the day whose publication made the governor ask for a new model, publication by publication."""
+    served = [deciding.served_of(window) for window in measured()]
+    champion = Champion(1, 0.7, "2019-12-02")
+    for number, window in enumerate(served, 1):
+        known = Situation(champion, tuple(served[:number]), (window.day,), (), 10_000, 100)
+        if governor.decide(known, policy).action == "retrain":
+            return window.day
+    return None
+
+
+@pytest.mark.parametrize(
+    ("changed", "expected"),
+    [("distance", "2020-01-14"), ("carrier", None)],
+    ids=["one the model relies on", "one it ignores"],
+)
+def test_a_sudden_shift_is_confirmed_within_k_windows_if_the_model_relies_on_the_column(
+    rides, champion, joined, relies_on, changed, expected
+):
+    relies_on(distance=0.08, carrier=0.0)
+    calm, shifted = [f"2020-01-{day:02}" for day in range(10, 12)], [f"2020-01-{day:02}" for day in range(12, 20)]
+    for day in calm:
+        measuring.measure(rides, joined(day, labels=False))
+    for day in shifted:
+        changes = {"shift": 2.0} if changed == "distance" else {"carriers": ["DL", "WN"]}
+        measuring.measure(rides, joined(day, labels=False, **changes))
+
+    assert [window.drifted_share for window in measured()] == [0.0] * 2 + [1.0 if expected else 0.0] * 8
+    assert {window.measures["drift"]["columns"][changed]["state"] for window in measured()[2:]} == {"drifted"}
+    assert asked_for(rides.governor) == expected  # the third of three shifted days
+
+
+def test_a_model_without_importances_counts_all_columns_alike_and_says_so(rides, champion, joined):
+    measuring.measure(rides, joined(shift=2.0))
+
+    (window,) = measured()
+    assert (window.drifted_share, window.measures["drift"]["weighted_by"]) == (0.5, "equal")
+    assert "measured no importance" in window.measures["drift"]["why"]
+
+
 def test_the_noise_of_a_model_is_computed_once(rides, champion, joined, monkeypatch, settings):
     measuring.measure(rides, joined())
 
@@ -214,6 +206,35 @@ def test_the_noise_of_a_model_is_computed_once(rides, champion, joined, monkeypa
     measuring.measure(rides, joined())
 
     assert len(list((settings.lake / "rides" / "reports" / "drift").glob("noise-*.json"))) == 1
+
+
+def snapshots(rides):
+    from evidently.ui.workspace import Workspace
+
+    kept = Workspace.create(str(workspace.workspace()))
+    (project,) = kept.search_project("rides")
+    found = [kept.get_run(project.id, run) for run in kept.list_runs(project.id)]
+    return sorted(f"{run.name} {run.timestamp:%m-%d}" for run in found)
+
+
+def test_evidentlys_own_ui_finds_each_window_once_and_only_the_newest(rides, champion, joined):
+    monitoring = rides.monitoring.model_copy(update={"evidently_snapshots": 2})
+    asked = rides.model_copy(update={"monitoring": monitoring})
+
+    for day in ("2020-01-02", "2020-01-02", "2020-01-03"):
+        measuring.measure(asked, joined(day))
+    assert snapshots(rides) == ["2020-01-02 v1 01-02", "2020-01-03 v1 01-03"]
+
+    measuring.measure(asked, joined("2020-01-04"))
+    assert snapshots(rides) == ["2020-01-03 v1 01-03", "2020-01-04 v1 01-04"]
+
+
+def test_the_workspace_can_be_switched_off(rides, champion, joined, settings):
+    monitoring = rides.monitoring.model_copy(update={"evidently_snapshots": 0})
+
+    measuring.measure(rides.model_copy(update={"monitoring": monitoring}), joined())
+
+    assert not workspace.workspace().exists()
 
 
 def test_history_is_not_measured(rides, tmp_path):

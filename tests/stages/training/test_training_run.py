@@ -12,8 +12,9 @@ from include import artefact
 from include.settings import Settings
 from include.training import __main__ as entry
 from include.training.export import export
-from include.training.run import Stopwatch, is_finished, train
+from include.training.run import train
 from include.training.spec import Spec
+from include.training.store import Stopwatch, is_finished
 
 
 @pytest.fixture
@@ -80,6 +81,7 @@ def test_the_folder_holds_what_serving_gate_and_monitoring_need(
         "roc.png",
         "calibration.png",
         "confusion.png",
+        "importance.png",
         "loss.png",
     }
     assert "`77`" in (spec.folder / "card.md").read_text()

@@ -2,6 +2,7 @@ import json
 from datetime import UTC, datetime
 
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 import pytest
 
@@ -92,8 +93,38 @@ def test_days_without_predictions_are_history_and_not_even_read(rides, publish, 
     uri = windows.collect(rides, publish("2020-01-01", "2020-01-02", "2020-01-03"))
 
     notes = json.loads(pq.read_schema(uri).metadata[b"evergreen"])
-    assert notes == {"served": ["2020-01-02"], "history": ["2020-01-01", "2020-01-03"]}
+    assert (notes["served"], notes["history"]) == (["2020-01-02"], ["2020-01-01", "2020-01-03"])
     assert clean == ["2020-01-02"]
+
+
+def test_a_large_day_is_a_sample_that_knows_how_many_there_were(rides, publish, predict, monkeypatch):
+    monkeypatch.setattr(windows, "MOST_ROWS", 2)
+    predict("2020-01-02", *(answer(key, 0.5) for key in ("a", "b", "c", "d", "a")), answer("a", 0.2, version=2))
+    predict("2020-01-02", answer("e", 0.7), answer("f", 0.7), name="y")
+
+    uri = windows.collect(rides, publish("2020-01-02"))
+
+    joined = pq.ParquetFile(uri).read()
+    first = joined.filter(pc.equal(joined["answer_version"], 1))
+    assert len(first) == 2
+    assert windows.counts_of(joined, first, "2020-01-02", 1) == (6, 2)
+    assert windows.counts_of(joined, first, "2020-01-02", 2) == (1, 1)
+    assert joined_rows(uri) == joined_rows(windows.collect(rides, "rides.run-1"))
+
+
+def test_a_column_of_slices_that_is_no_feature_is_looked_up(rides, publish, predict, monkeypatch):
+    clean = pa.table({"ride_id": ["b", "a"], "late": [True, False], "owner": ["you", "me"]})
+    monkeypatch.setattr(lake, "read_clean", lambda name, first, last, columns: clean.select(columns))
+    predict("2020-01-02", answer("a", 0.5), answer("b", 0.5), answer("c", 0.5))
+    asked = rides.model_copy(update={"gate": rides.gate.model_copy(update={"slices": ["carrier", "owner"]})})
+
+    rows = joined_rows(windows.collect(asked, publish("2020-01-02")))
+
+    assert [(row["ride_id"], row["owner"], row["label"]) for row in rows] == [
+        ("a", "me", 0.0),
+        ("b", "you", 1.0),
+        ("c", None, None),
+    ]
 
 
 def test_pure_history_gives_an_empty_file(rides, publish):

@@ -40,7 +40,9 @@ def report(settings):
     return "rides/reports/drift/2020-01-01-v1.html.gz"
 
 
-@pytest.mark.parametrize("page", ["/status", "/why/rides", "/reports/rides/reports/drift/2020-01-01-v1.html.gz"])
+@pytest.mark.parametrize(
+    "page", ["/status", "/why/rides", "/history/rides", "/reports/rides/reports/drift/2020-01-01-v1.html.gz"]
+)
 def test_nobody_sees_anything_without_a_login(login, report, page):
     assert login(None).get(page).status_code == 401
 
@@ -52,10 +54,10 @@ def test_airflows_own_check_asks_every_page_for_a_user():
     pages = {
         route.path: route
         for route in app.routes
-        if route.path in {"/status", "/why/{pipeline}", "/reports/{path:path}"}
+        if route.path in {"/status", "/why/{pipeline}", "/history/{pipeline}", "/reports/{path:path}"}
     }
 
-    assert len(pages) == 3
+    assert len(pages) == 4
     for route in pages.values():
         assert get_user in {each.call for each in route.dependant.dependencies}
 

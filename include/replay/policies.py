@@ -1,0 +1,45 @@
+"""This file is what a replay compares: doing nothing, calendars, and the governor with some or all of its repairs."""
+
+import re
+from dataclasses import dataclass
+
+from include.errors import ConfigError
+from include.pipeline import Pipeline
+from include.policy import Governor
+
+_CALENDARS = {"weekly": 7, "nightly": 1}
+KNOWN = (
+    "governor, governor:retrain, governor:recalibrate, governor:retrain+recalibrate, static, every:N, weekly, nightly"
+)
+
+
+@dataclass(frozen=True)
+class Policy:
+    """How a model is kept: by a governor, by a calendar, or not at all."""
+
+    name: str
+    governor: Governor | None = None
+    every: int | None = None  # days between trainings by a calendar
+    offset: int = 0  # the calendar's phase
+
+
+def policy_of(name: str, pipeline: Pipeline, *, offset: int = 0) -> Policy:
+    """Return a policy by the name it has on the command line.
+
+    :raises ConfigError: if there is no such policy.
+    """
+    kind, _, rest = name.partition(":")
+    if kind == "governor":
+        allowed = set(rest.split("+")) if rest else {"recalibrate", "reinstate", "retrain"}
+        if unknown := allowed - {"recalibrate", "reinstate", "retrain"}:
+            raise ConfigError(f"policy '{name}': no repair is called {sorted(unknown)}. Known: {KNOWN}.")
+        repairs = pipeline.governor.repairs.model_copy(
+            update={repair: None for repair in ("recalibrate", "reinstate", "retrain") if repair not in allowed}
+        )
+        return Policy(name, governor=pipeline.governor.model_copy(update={"repairs": repairs}))
+    if name == "static":
+        return Policy(name)
+    every = _CALENDARS.get(name) or (int(rest) if kind == "every" and re.fullmatch(r"[1-9]\d{0,3}", rest) else None)
+    if every is None:
+        raise ConfigError(f"There is no policy '{name}'. Known: {KNOWN}.")
+    return Policy(name, every=every, offset=offset % every)
