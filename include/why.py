@@ -9,7 +9,7 @@ from sqlalchemy.orm import Session
 from include.ledger import Decision, Partition, Pause, Release, Request, Window, nights, pauses
 from include.ledger import releases as release_rows
 from include.ledger import requests as request_rows
-from include.monitoring.deciding import ON_THEIR_WAY, last_tried
+from include.monitoring.deciding import ON_THEIR_WAY, champion_as_judged, last_tried
 from include.pipeline import Pipeline
 
 NEWEST = 5

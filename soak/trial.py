@@ -9,9 +9,8 @@ from pathlib import Path
 from typing import Any
 
 import httpx
-from tenacity import retry, retry_if_exception_type, stop_after_attempt, wait_fixed
 
-from include.demo.airflow_api import Airflow, wait_until
+from include.demo.airflow_api import Airflow, patiently, wait_until
 from include.errors import StackError
 from include.ledger import nights, open_ledger, releases, requests
 from include.partition import days_between
@@ -100,9 +99,7 @@ class Trial:
         self.trainings += 1
         self._start("train", f"training-{self.trainings}", reason="soak", window_days=20, epochs=1)
 
-    @retry(
-        retry=retry_if_exception_type(httpx.HTTPError), stop=stop_after_attempt(10), wait=wait_fixed(3), reraise=True
-    )
+    @patiently
     def _start(self, stage: str, run_id: str, **conf: Any) -> None:
         """Start a run once, however often Airflow has to be asked: a killed scheduler may hold its database."""
         try:

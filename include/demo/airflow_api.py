@@ -5,15 +5,22 @@ from collections.abc import Callable
 from typing import Any
 
 import httpx
-from tenacity import retry, retry_if_exception_type, stop_after_attempt, wait_fixed
+from tenacity import retry, retry_if_exception, stop_after_attempt, wait_fixed
 
 from include.errors import StackError
 
 FINISHED = {"success", "failed"}
-# A busy machine's Airflow answers 500 where its database is held too long; what changes nothing twice is asked again.
-patiently = retry(
-    retry=retry_if_exception_type(httpx.HTTPError), stop=stop_after_attempt(8), wait=wait_fixed(2), reraise=True
-)
+
+
+def may_pass(error: BaseException) -> bool:
+    """Say whether to ask again: a busy machine's Airflow answers 500 where its database is held too long."""
+    return isinstance(error, httpx.TransportError) or (
+        isinstance(error, httpx.HTTPStatusError) and error.response.is_server_error
+    )
+
+
+# For what may be asked twice and changes nothing the second time.
+patiently = retry(retry=retry_if_exception(may_pass), stop=stop_after_attempt(8), wait=wait_fixed(2), reraise=True)
 
 
 class Airflow:
@@ -127,7 +134,7 @@ class Airflow:
             if len(rows) >= page["total_entries"] or not page[key]:
                 return rows
 
-    @retry(retry=retry_if_exception_type(httpx.HTTPError), stop=stop_after_attempt(5), wait=wait_fixed(1), reraise=True)
+    @patiently
     def _get(self, path: str, **query: Any) -> dict[str, Any]:
         answer: dict[str, Any] = self._http.get(path, params=query).raise_for_status().json()
         return answer
