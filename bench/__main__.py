@@ -13,13 +13,14 @@ from typing import Any
 
 from rich.console import Console
 
-from bench import demo, drift, estimation, history, new, parsing, stages, tax
+from bench import demo, drift, estimation, history, new, parsing, stages, tax, wake
 from bench.record import write_down
 from include.stack import Stack, running
 
 RESULTS = Path(__file__).parent / "results.json"
 # With the services running; then those that start what they need themselves.
 WITH_SERVICES: dict[str, Callable[[Stack], Any]] = {
+    "wake": wake.measure,  # first: its requests are to find no data
     "stages": stages.measure,
     "history": history.measure,
     "tax": tax.measure,

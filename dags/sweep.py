@@ -2,8 +2,8 @@
 ### Sweep
 
 The clock behind the events, for all pipelines: wakes the stage again for every ledger row that nobody took up, makes
-the endpoint's declared state and the MLflow alias agree with the ledger, and once a day removes what is older than the
-pipeline's `retention` keeps it.
+the endpoint's declared state and the MLflow alias agree with the ledger, tells people what they should hear of, and
+once a day removes what is older than the pipeline's `retention` keeps it.
 
 **On failure**: safe to clear; every task does only what is still to be done.
 """
@@ -67,11 +67,18 @@ def sweep() -> None:
 
         return sweeping.expire([pipeline.name for pipeline in PIPELINES], params["log_days"])
 
+    @task
+    def tell() -> list[str]:
+        from evergreen import alerts
+
+        return alerts.tell(PIPELINES)
+
     wake("monitor", "features")
     wake("train", "retrain")
     wake("deploy", "model")
     reconcile()
     expire()
+    tell()
 
 
 sweep()

@@ -2,8 +2,9 @@
 ### Train
 
 Claims one retrain request, trains a challenger in a process of its own, lets the gate compare it with the champion on
-days neither has learned from, and registers it. Started by the governor's request, or by hand: that files a request
-of its own.
+days neither has learned from, and registers it. Started by a request of the governor or of a message, or by hand
+(here, or by REST): that files a request of its own. Where the YAML wants a person's word (`people`), the run waits for
+it under "Required Actions".
 
 **On failure**: clear the run; it claims its request again. A challenger that loses is registered as rejected:
 that is a result, not a failure.
@@ -14,6 +15,7 @@ from typing import Any
 from airflow.sdk import Param, PartitionedAssetTimetable, TriggerRule, dag, task
 from airflow.sdk.exceptions import AirflowFailException, AirflowSkipException
 from evergreen.defaults import dag_defaults
+from evergreen.operators.ask import ask_person
 from evergreen.operators.train import TrainModelOperator
 
 from include.assets import assets_of
@@ -37,6 +39,7 @@ def train_dag(pipeline: Pipeline) -> None:
                 pipeline.training.window_days, type="integer", minimum=1, description="Days of data to learn from."
             ),
             "epochs": Param(pipeline.training.epochs, type="integer", minimum=1, description="Passes over these data."),
+            "force": Param(False, type="boolean", description="Train although another request is on its way."),
         },
     )
     def train() -> None:
@@ -44,8 +47,8 @@ def train_dag(pipeline: Pipeline) -> None:
         def claim_request(params: Any = None, dag_run: Any = None) -> str:
             from include import retraining
 
-            run_key = run_key_of(dag_run.run_id)
-            if not (request_id := retraining.claim(pipeline, dag_run.partition_key, run_key, params)):
+            form = {**params, "by": dag_run.triggering_user_name}
+            if not (request_id := retraining.claim(pipeline, dag_run.partition_key, run_key_of(dag_run.run_id), form)):
                 raise AirflowSkipException(f"{dag_run.partition_key} is another run's, done, or held back by a pause.")
             return request_id
 
@@ -73,12 +76,11 @@ def train_dag(pipeline: Pipeline) -> None:
             raise AirflowFailException(f"No model came of {request_id}: see the failed task before this one.")
 
         request_id = claim_request()
-        trained = TrainModelOperator(
-            task_id="train", pipeline_name=pipeline.name, request_id=request_id, pool="training"
-        )
-        judged = evaluate(request_id)
-        request_id >> trained >> judged
-        registered = register(judged)
+        wanted = ask_person(pipeline, "review", request_id)
+        trained = TrainModelOperator(task_id="train", pipeline_name=pipeline.name, request_id=wanted, pool="training")
+        judged = evaluate(wanted)
+        wanted >> trained >> judged
+        registered = register(ask_person(pipeline, "approval", judged))
         [trained, judged, registered] >> give_up(request_id)
 
     train()

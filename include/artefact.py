@@ -9,15 +9,19 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import onnxruntime
+import pyarrow as pa
 
 from include.errors import ArtefactError
 from include.features import OUTPUT, model_inputs
+from include.learning.scoring import Floats
+from include.learning.task import Task
 from include.pipeline import Features
 
 MODEL = "model.onnx"
 MANIFEST = "manifest.json"
 HOLDOUT = "holdout.parquet"
 REFERENCE = "reference.parquet"
+JUDGED = "judged_"  # before the name of an answer's column: what the gate is to judge, where that differs
 
 
 def read_manifest(folder: Path | str) -> dict[str, Any]:
@@ -38,6 +42,25 @@ def features_of(manifest: Mapping[str, Any]) -> Features:
     return Features.model_validate(manifest["features"])
 
 
+def judged(holdout: pa.Table, task: Task) -> Floats:
+    """Return the held-out answers that the gate judges.
+
+    They are the model's own, unless it has learned from these days in the end (a refit, a recalibration): then they
+    are what the same recipe answered without having seen each row's day.
+    """
+    names = [field.name for field in task.fields]
+    if JUDGED + names[0] not in holdout.column_names:
+        return task.recorded(holdout)
+    return task.recorded(pa.table({name: holdout[JUDGED + name] for name in names}))
+
+
+def with_answers(table: pa.Table, task: Task, predictions: Floats, *, prefix: str = "") -> pa.Table:
+    """Return rows with their answers as columns."""
+    for name, values in task.columns(predictions).items():
+        table = table.append_column(prefix + name, values)
+    return table
+
+
 def sha256_of(content: bytes) -> str:
     """Return the fingerprint by which an artefact is known."""
     return hashlib.sha256(content).hexdigest()
@@ -49,6 +72,14 @@ def load_session(folder: Path | str, sha256: str) -> onnxruntime.InferenceSessio
     The bytes that were checked are the bytes that are loaded: the file is read once.
 
     :raises ArtefactError: if the file is missing, is another one, or is no ONNX model.
+    """
+    return session_of(read_checked(folder, sha256), name=str(Path(folder) / MODEL))
+
+
+def read_checked(folder: Path | str, sha256: str) -> bytes:
+    """Return the bytes of a folder's model, if they are those that were registered.
+
+    :raises ArtefactError: if the file is missing or is another one.
     """
     path = Path(folder) / MODEL
     try:
@@ -63,7 +94,7 @@ def load_session(folder: Path | str, sha256: str) -> onnxruntime.InferenceSessio
             f"{path}: sha256 is {found}, expected {sha256}. The file was altered after training: it is not loaded. "
             "Train again, or promote another version."
         )
-    return session_of(content, name=str(path))
+    return content
 
 
 def session_of(content: bytes, *, name: str = "model") -> onnxruntime.InferenceSession:

@@ -11,7 +11,9 @@ import numpy as np
 import pyarrow.parquet as pq
 from sqlalchemy.orm import Session
 
+from include import people
 from include.artefact import HOLDOUT, features_of, load_session, predict, read_manifest
+from include.config import load_pipeline
 from include.errors import ArtefactError, EndpointError, StaleReleaseError
 from include.learning.kinds import task_of
 from include.ledger import Release, open_ledger, pauses, releases
@@ -98,9 +100,10 @@ def promote(release_id: str, *, by_itself: bool = False, timeout_seconds: float 
 
     May be repeated after a kill; a release that is the champion already is only reconciled.
 
-    :param by_itself: nobody has asked for this promotion, so a pause holds it: no champion changes by itself once the
-        pause is in the ledger, not even where the endpoint is about to acknowledge. The release then waits, approved.
-    :returns: the pause's words if it was held, else None.
+    :param by_itself: nobody has asked for this promotion, so a pause holds it, and so does a person's approval that is
+        wanted and not there: no champion changes by itself once the pause is in the ledger, not even where the endpoint
+        is about to acknowledge. The release then waits, approved.
+    :returns: why it was held, if it was, else None.
     :raises StaleReleaseError: if the champion is no longer the one the gate compared with.
     :raises EndpointError: if the endpoint does not acknowledge in time; the champion before is put back. A release that
         the endpoint cannot load has failed; one it did not answer about stays approved, for a retry or for `sweep`.
@@ -109,7 +112,7 @@ def promote(release_id: str, *, by_itself: bool = False, timeout_seconds: float 
     try:
         with open_ledger(settings.ledger_url) as session:
             release = releases.get_release(session, release_id)
-            held = _pause(session, release) if by_itself else None
+            held = _held(session, release) if by_itself else None
             fence = None if held or release.status == "champion" else releases.begin_promotion(session, release_id)
             release = releases.get_release(session, release_id)
     except StaleReleaseError as error:
@@ -226,7 +229,7 @@ def _put_forward(
             f"{timeout_seconds:g} s: {why}. The champion before stays. Look at the endpoint's log, then deploy again."
         )
     with open_ledger(settings.ledger_url) as session:
-        held = _pause(session, release) if by_itself else None
+        held = _held(session, release) if by_itself else None
         if held is None:
             _enter_champion(session, release, fence, rolled_back_because)
     if held:
@@ -244,17 +247,24 @@ def _enter_champion(session: Session, release: Release, fence: int, rolled_back_
         releases.get_release(session, before.id).note = rolled_back_because
 
 
-def _pause(session: Session, release: Release) -> str | None:
-    held = pauses.pause_of(session, release.pipeline)
-    return pauses.said(held) if held and release.status != "champion" else None
+def _held(session: Session, release: Release) -> str | None:
+    if release.status == "champion":
+        return None
+    if held := pauses.pause_of(session, release.pipeline):
+        return (
+            f"{pauses.said(held)}. {release.id} waits: `sweep` wakes it after `evergreen resume`, or deploy it by hand."
+        )
+    if people.waits_for_approval(load_pipeline(release.pipeline), release):
+        return f"{release.id} waits for a person's approval: answer in its `train` run, or deploy it by hand."
+    return None
 
 
 def _hold(settings: Settings, release: Release, held: str) -> str:
     """Let a release wait; a promotion that has begun (perhaps in a process that died) is undone."""
     if release.status == "promoting" and release.fence is not None and release.serving_at is None:
         _undo(settings, release, release.fence, note=release.note, becomes="approved")
-    log.info("%s waits. %s", release.id, held)
-    return f"{held}. {release.id} waits: `sweep` wakes it after `evergreen resume`, or deploy it by hand."
+    log.info("%s", held)
+    return held
 
 
 def _undo(settings: Settings, release: Release, fence: int, *, note: str, becomes: str) -> None:

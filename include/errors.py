@@ -20,6 +20,10 @@ class SourceUnavailableError(RuntimeError):
     """The place a delivery comes from does not answer, or not now."""
 
 
+class BadMessageError(ValueError):
+    """A message from a queue asks for nothing that can be done."""
+
+
 class DiskFullError(RuntimeError):
     """There is no room to write a file."""
 
@@ -38,6 +42,10 @@ class NotEnoughDataError(ValueError):
 
 class BadTrainingInputError(ValueError):
     """The training process refused its data or settings."""
+
+
+class AlreadyOnItsWayError(ValueError):
+    """A new model was asked for by hand while another request is being worked on."""
 
 
 class TrainingFailedError(RuntimeError):
@@ -62,6 +70,10 @@ class SchemaError(ValueError):
 
 class BackupError(ValueError):
     """A backup cannot be made or restored as things stand; nothing was changed."""
+
+
+class AlertError(RuntimeError):
+    """An alert could not be sent; it waits."""
 
 
 class StackError(RuntimeError):

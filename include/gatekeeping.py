@@ -6,19 +6,20 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from include import artefact, lake
 from include.errors import ArtefactError
-from include.evaluation import Verdict, gate, metrics
-from include.learning.kinds import task_of
-from include.learning.scoring import Floats
+from include.evaluation import Verdict, gate, metrics, quality
 from include.learning.task import LABEL, Task
 from include.ledger import Release, open_ledger, releases, requests
 from include.pipeline import Pipeline
-from include.training.data import feature_columns
+from include.repairs.estimate import LOSS, Labelled, corrected_by_others
+from include.repairs.recent import Model, read_model
 from include.training.spec import model_folder
 
 log = logging.getLogger(__name__)
@@ -58,36 +59,71 @@ def evaluate(pipeline: Pipeline, request_id: str) -> str:
 def judge(pipeline: Pipeline, folder: Path, manifest: Manifest, champion: Release | None) -> Judged:
     """Score challenger and champion on the challenger's hold-out and return the gate's verdict.
 
-    A champion that answers another kind of question (the YAML's task has changed) cannot be compared: the challenger
-    then has to beat the constant prediction, as a first model does.
+    Only days that the champion has not learned from either are compared. Where recalibrating is allowed, both are
+    judged as it would keep them: each day corrected by what the others of the hold-out show. A champion that answers
+    another kind of question (the YAML's task has changed) cannot be compared: the challenger then has to beat the
+    constant prediction, as a first model does.
     """
     rows = pq.read_table(folder / artefact.HOLDOUT)
-    mine = task_of(manifest)
-    challenger = _predict(folder, manifest["sha256"], rows)
-    difference = float(mine.difference(challenger, mine.recorded(rows)).max())
+    challenger = read_model(folder, manifest["sha256"])
+    mine = challenger.task
+    found = challenger.answer(rows, corrected=True)
+    difference = float(mine.difference(found, mine.recorded(rows)).max())
     if not difference <= SAME:
         raise ArtefactError(
             f"{folder}: the model differs from its recorded predictions by up to {difference:.2e}, at most {SAME:.0e} "
             "is allowed. Its hold-out or the runtime has changed: train again."
         )
-    scored: list[tuple[Task, Floats]] = [(mine, challenger)]
-    if champion and (theirs := task_of(artefact.read_manifest(champion.model_uri))).name == mine.name:
-        scored.append((theirs, _predict_as_champion(pipeline, champion, manifest, rows)))
-    task, labels, (new, *old) = mine.compare(rows[LABEL], *scored)
-    days = rows[pipeline.date].to_numpy()
-    slices = _slices(pipeline, manifest, rows) if old else {}
-    verdict = gate(task, labels, new, old[0] if old else None, days, policy=pipeline.gate, slices=slices)
-    return Judged(verdict, metrics(task, labels, new, prices=task.prices(pipeline.gate.costs)))
+    rival = read_model(champion.model_uri, champion.sha256) if champion else None
+    if rival and rival.task.name != mine.name:
+        rival = None
+    everyone, all_labels, (all_judged,) = mine.compare(rows[LABEL], (mine, artefact.judged(rows, mine)))
+    worth = metrics(everyone, all_labels, all_judged, prices=everyone.prices(pipeline.gate.costs))
+    if rival is None:
+        verdict = gate(everyone, all_labels, all_judged, None, _days(pipeline, rows), policy=pipeline.gate)
+        return Judged(verdict, worth)
+    fair = rows.filter(pc.greater(pc.cast(rows[pipeline.date], pa.string()), rival.learned_until))
+    if not len(fair):
+        return Judged(_nothing_to_compare(pipeline, rival), worth)
+    return Judged(_compare(pipeline, manifest, fair, mine, rival), worth)
 
 
-def _predict(folder: Path | str, sha256: str, rows: pa.Table) -> Floats:
-    features = artefact.features_of(artefact.read_manifest(folder))
-    return artefact.predict(artefact.load_session(folder, sha256), feature_columns(rows, features), features)
+def _compare(pipeline: Pipeline, manifest: Manifest, rows: pa.Table, mine: Task, rival: Model) -> Verdict:
+    repair, repairs = manifest["repair"], pipeline.governor.repairs
+    wanted = artefact.features_of(rival.manifest).names
+    is_raw = repair != "recalibrate" and repairs.recalibrate is not None
+    theirs = rival.answer(_with_columns(pipeline, manifest, rows, wanted), corrected=not is_raw)
+    task, labels, (new, old) = mine.compare(
+        rows[LABEL], (mine, artefact.judged(rows, mine)), (rival.task, np.asarray(theirs, dtype=np.float64))
+    )
+    days = _days(pipeline, rows)
+    labelled = Labelled(task.name, labels, days)
+    if is_raw:
+        old = corrected_by_others(labelled, old, repairs.doubt_days)
+        if repair == "retrain":  # what was put back is corrected so already
+            new = corrected_by_others(labelled, new, repairs.doubt_days)
+    policy = pipeline.gate
+    if repair == "recalibrate":
+        # It moves the level and leaves the order: only the loss can see what it is worth, and the next one mends it.
+        loss = LOSS[task.name]
+        margin = (repairs.recalibrate or 0.0) * quality(loss, labels, old)
+        policy = policy.model_copy(
+            update={"metric": loss, "margin": margin, "min_gain": 0.0, "confidence": repairs.confidence}
+        )
+    return gate(task, labels, new, old, days, policy=policy, slices=_slices(pipeline, manifest, rows))
 
 
-def _predict_as_champion(pipeline: Pipeline, champion: Release, manifest: Manifest, rows: pa.Table) -> Floats:
-    wanted = artefact.features_of(artefact.read_manifest(champion.model_uri)).names
-    return _predict(champion.model_uri, champion.sha256, _with_columns(pipeline, manifest, rows, wanted))
+def _nothing_to_compare(pipeline: Pipeline, rival: Model) -> Verdict:
+    reason = (
+        f"Refused: no held-out day is newer than what the champion has learned from ({rival.learned_until}), and both "
+        "have to be judged on days that neither has seen. Train again when more days have their labels."
+    )
+    return Verdict(False, pipeline.gate.metric, None, None, None, None, 0, 0, reason)
+
+
+def _days(pipeline: Pipeline, rows: pa.Table) -> npt.NDArray[np.str_]:
+    days: npt.NDArray[np.str_] = pc.cast(rows[pipeline.date], pa.string()).to_numpy(zero_copy_only=False).astype(str)
+    return days
 
 
 def _slices(pipeline: Pipeline, manifest: Manifest, rows: pa.Table) -> dict[str, list[str]]:
@@ -124,6 +160,8 @@ def _enter(folder: Path, manifest: Manifest, champion: Release | None, judged: J
                 **judged.metrics,
                 "train_rows": manifest["train_rows"],
                 "holdout_rows": manifest["holdout_rows"],
+                "trained_until": manifest.get("trained_until", manifest["holdout_days"][1]),
+                "seconds": round(sum(manifest["seconds"].values()), 3),
             },
             gate=verdict.as_dict(),
             compared_with=champion.version if champion else None,

@@ -6,7 +6,19 @@ from typing import Any, Literal
 from pydantic import Field, model_validator
 
 from include.learning.metrics import GATE_DEFAULT, GOVERNOR_DEFAULT, METRICS, TaskName, metrics_of
-from include.policy import COSTS_HELP, COSTS_OF, Days, Gate, Governor, Monitoring, Retention, Share
+from include.policy import (
+    COSTS_HELP,
+    COSTS_OF,
+    Alerts,
+    Days,
+    Events,
+    Gate,
+    Governor,
+    Monitoring,
+    People,
+    Retention,
+    Share,
+)
 from include.sources import Source
 from include.spelling import did_you_mean
 from include.strict import Strict
@@ -99,6 +111,11 @@ class Training(Strict):
     features: Features
     window_days: Days = Field(56, description="Days of training data before the hold-out.")
     holdout_days: Days = Field(14, description="Newest labelled days, kept out of training; they decide at the gate.")
+    refit: bool = Field(
+        True,
+        description="Once judged on the hold-out, learn the same again from as many days up to the newest: the "
+        "hold-out is no longer missing. It costs a second training.",
+    )
     min_rows: int = Field(1000, ge=1, description="Fewest labelled rows for a training.")
     epochs: int = Field(6, ge=1, description="How often all rows are looked at.")
     batch_size: int | None = Field(None, ge=1, description="Rows a step; none: an epoch has about 100 steps.")
@@ -132,6 +149,9 @@ class Pipeline(Strict):
     monitoring: Monitoring = Field(default_factory=Monitoring)
     governor: Governor = Field(default_factory=Governor)
     retention: Retention = Field(default_factory=Retention)
+    alerts: Alerts = Field(default_factory=Alerts)
+    people: People = Field(default_factory=People)
+    events: Events | None = Field(None, description="A queue that asks for new models, too; none if left out.")
 
     @model_validator(mode="after")
     def _keeps_what_is_learned_from(self) -> "Pipeline":

@@ -1,6 +1,6 @@
-"""This file says how a pipeline decides and keeps: the types of gate, monitoring, governor and retention."""
+"""This file says how a pipeline decides, keeps and asks: the types of gate, governor, retention, people and so on."""
 
-from typing import Annotated
+from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
@@ -68,8 +68,48 @@ class Monitoring(Strict):
     )
 
 
+RepairName = Literal["recalibrate", "reinstate", "retrain"]
+
+
+class Repairs(Strict):
+    """What may be done about a model that has gone stale, and what it has to promise first.
+
+    A promise is a gain in the model's own loss (log-loss or RMSE), as a share of today's, estimated on the newest
+    labelled days that the champion has not learned from.
+    """
+
+    recalibrate: Share | None = Field(
+        0.005,
+        description="Gain above which the level of the answers is corrected: two numbers (or one per class) at the end "
+        "of the graph, seconds on a CPU; none: never.",
+    )
+    reinstate: Share | None = Field(
+        0.03, description="Gain above which a former champion is put back, beyond recalibrating this one; none: never."
+    )
+    retrain: Share | None = Field(
+        0.03,
+        description="Gain above which a new model is trained, beyond recalibrating this one; none: only where an "
+        "alarm finds nothing to estimate from.",
+    )
+    window_days: int = Field(
+        14, ge=4, description="Newest labelled days that gains are estimated on, and a recalibration learns from."
+    )
+    doubt_days: float = Field(
+        3, ge=0, description="A recalibration from n days is taken to the share n / (n + this): days are few."
+    )
+    confidence: Share = Field(
+        0.5,
+        description="How sure the interval of a gain is to hold the true gain; for all but a recalibration, which the "
+        "next one mends, it must lie above nought.",
+    )
+    rest_days: Days = Field(3, description="Days between a champion's newest data and a cheap repair of it.")
+    scout_rows: int = Field(
+        15_000, ge=1000, description="Rows from which a quick learner finds out what newer data would be worth."
+    )
+
+
 class Governor(Strict):
-    """When falling quality or drift becomes a retrain request."""
+    """When falling quality or drift becomes a request for a repair."""
 
     metric: MetricName = Field(
         default_factory=lambda: GOVERNOR_DEFAULT["binary"],
@@ -85,7 +125,18 @@ class Governor(Strict):
     windows: int = Field(5, ge=1, description="Newest windows that are looked at (n).")
     alarming: int = Field(3, ge=1, description="Windows among them that must be alarming, the newest included (k).")
     min_rows: int = Field(300, ge=1, description="A window with fewer rows says nothing.")
-    cooldown_days: int = Field(7, ge=0, description="Days between a champion's newest data and the next request.")
+    cooldown_days: int = Field(7, ge=0, description="Days between a champion's newest data and the next training.")
+    repairs: Repairs = Field(default_factory=Repairs)
+    refresh_days: Days | None = Field(
+        None, description="Age of a champion's newest data at which a training is asked for anyway; none: never."
+    )
+    max_trainings_per_week: int = Field(2, ge=1, description="More are not asked for, whatever is seen.")
+    monthly_hours: float | None = Field(
+        None, gt=0, description="Hours of training that 30 days may cost; none: no limit. By hand is not counted."
+    )
+    stop_after: int = Field(
+        3, ge=1, description="Challengers in a row that came to nothing, after which a person is called instead."
+    )
 
     @model_validator(mode="after")
     def _k_of_n(self) -> "Governor":
@@ -111,3 +162,42 @@ class Retention(Strict):
     models_days: int = Field(30, ge=2, description="Models that came to nothing, or are no longer gone back to.")
     former_champions: int = Field(3, ge=1, description="Newest former champions that a rollback can go back to.")
     ledger_days: int = Field(400, ge=30, description="The ledger's measured windows and decisions.")
+
+
+class Events(Strict):
+    """A queue whose messages ask for new models; several pipelines may share one."""
+
+    connection: str = Field(
+        pattern=r"^\w{1,100}$", description="Airflow connection of the queue's service; its type is redis or aws (SQS)."
+    )
+    queue: str = Field(
+        pattern=r"^[A-Za-z0-9][A-Za-z0-9:/._-]*$", description="Redis: the stream; SQS: the queue's name or URL."
+    )
+
+    @property
+    def dag_id(self) -> str:
+        """Return the id of the DAG that listens to this queue."""
+        return f"listen__{self.connection}__{self.queue.rpartition('/')[2]}"
+
+
+class People(Strict):
+    """Where a person's word is waited for; a request by hand is one already, and is never reviewed."""
+
+    review: list[Literal["first", "quality", "drift", "message"]] = Field(
+        default_factory=list, description="A training that was asked for by one of these waits for a yes first."
+    )
+    approval: Literal["policy", "human"] = Field(
+        "policy", description="Who lets a model that passed the gate take traffic: the policy, or a person."
+    )
+    timeout_hours: float = Field(24, gt=0, le=720, description="How long an answer is waited for.")
+    on_timeout: Literal["refuse", "go_on"] = Field("refuse", description="What silence means.")
+
+
+class Alerts(Strict):
+    """Whom to tell, and how long a night or a source may be silent; what else is told is in docs/events.md."""
+
+    connection: str = Field(
+        "evergreen_alerts", description="Airflow connection of type http (Slack, Teams …) or smtp; without it, the log."
+    )
+    late_hours: float = Field(6, gt=0, description="Hours after its tick at which a night without a result is late.")
+    silent_days: Days = Field(3, description="Scheduled days without published data that are told of.")

@@ -4,7 +4,11 @@ import logging
 from collections.abc import Mapping
 from typing import Any
 
-from include.ledger import open_ledger, pauses, requests
+from sqlalchemy.orm import Session
+
+from include import people
+from include.errors import AlreadyOnItsWayError
+from include.ledger import Request, open_ledger, pauses, requests
 from include.pipeline import Pipeline
 
 log = logging.getLogger(__name__)
@@ -16,18 +20,35 @@ def claim(pipeline: Pipeline, request_id: str | None, run_key: str, form: Mappin
     What a person has asked for is claimed during a pause, too.
 
     :param request_id: the request that woke the run; None in a run by hand, whose own request is filed first, once.
-    :param form: what the trigger form holds: `reason`, and what to change for this training.
+    :param form: what the trigger form holds: `reason`, `force`, what to change for this training; and `by`, who it was.
+    :raises AlreadyOnItsWayError: by hand and without `force`, while another request is open or worked on.
     """
     with open_ledger() as session:
         if request_id is None:
-            detail = {name: value for name, value in form.items() if name != "reason"}
-            request_id = requests.file_request(
-                session, pipeline.name, reason=form["reason"], triggered_by="hand", key=run_key, detail=detail
-            ).id
+            request_id = _file_by_hand(session, pipeline.name, run_key, form)
         if held := requests.held_back(session, request_id):
             log.info("%s stays open. %s", request_id, pauses.said(held))
             return None
-        return request_id if requests.claim_request(session, request_id, run_key) else None
+        request = requests.claim_request(session, request_id, run_key)
+        if request and people.is_refused(request):
+            requests.forget_review(session, request_id)
+    return request_id if request else None
+
+
+def _file_by_hand(session: Session, name: str, run_key: str, form: Mapping[str, Any]) -> str:
+    others = requests.unfinished_requests(session, name)
+    is_filed = session.get(Request, f"{name}.hand.{run_key}") is not None
+    if others and not is_filed and not form.get("force"):
+        whose = f"{others[0].status} by {others[0].claimed_by}" if others[0].claimed_by else others[0].status
+        raise AlreadyOnItsWayError(
+            f"{others[0].id} is on its way already ({whose}): {others[0].reason} Wait for it; or start again with "
+            "'force', which trains one more beside it."
+        )
+    detail = {key: value for key, value in form.items() if key not in {"reason", "force"} and value is not None}
+    request = requests.file_request(
+        session, name, reason=form["reason"], triggered_by="hand", key=run_key, detail=detail
+    )
+    return request.id
 
 
 def hold_back(request_id: str) -> str | None:

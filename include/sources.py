@@ -64,7 +64,9 @@ class Http(Strict):
     items: str | None = Field(
         None, description="Where the rows are in a page, like `data.rows`; none: the page is them."
     )
-    next: str | None = Field(None, description="Where a page has the URL of the next one, like `links.next`.")
+    next: str | None = Field(
+        None, description="Where a page has the URL of the next one, whole or from here (`?page=2`), like `links.next`."
+    )
     connection: str | None = Field(
         None, description="Airflow connection with login and password, or with a token as its password."
     )

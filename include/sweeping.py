@@ -4,7 +4,7 @@ from collections.abc import Callable, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from include import deployment
+from include import deployment, people
 from include.config import load_pipeline
 from include.housekeeping import keep_house, keep_logs
 from include.ledger import Publication, Release, Request, nights, open_ledger, pauses, releases, requests
@@ -14,7 +14,8 @@ from include.ledger.tables import now
 def late_rows(stage: str, pipeline_names: list[str], patience_seconds: float) -> dict[str, list[str]]:
     """Return, by pipeline, the ids of rows that this stage should have taken up by now, and note that it is woken.
 
-    What a pause holds back is not late: it is woken afterwards. What keeps failing is woken ever more seldom.
+    What a pause holds back, or a person's approval that is not there, is not late: it is woken afterwards. What keeps
+    failing is woken ever more seldom.
     """
     waiting: Callable[..., Sequence[Any]] = {
         "monitor": nights.waiting_publications,
@@ -26,6 +27,8 @@ def late_rows(stage: str, pipeline_names: list[str], patience_seconds: float) ->
         for name in pipeline_names:
             paused = pauses.pause_of(session, name) is not None
             for row in waiting(session, name, older_than_seconds=patience_seconds):
+                if isinstance(row, Release) and people.waits_for_approval(load_pipeline(name), row):
+                    continue
                 if is_due(row, patience_seconds, now()) and (not paused or is_woken_in_pause(row)):
                     row.woken, row.woken_at = row.woken + 1, now()
                     late.setdefault(name, []).append(row.id)
@@ -53,8 +56,13 @@ def reconcile(pipeline_names: list[str], claim_hours: float) -> None:
     """Give up requests whose run is gone; make endpoint state and registry alias say what the ledger says."""
     for name in pipeline_names:
         with open_ledger() as session:
-            requests.abandon_claims(session, name, older_than_hours=claim_hours)
+            requests.abandon_claims(session, name, older_than_hours=claim_hours + _hours_for_people(name))
         deployment.reconcile(name)
+
+
+def _hours_for_people(name: str) -> float:
+    policy = load_pipeline(name).people
+    return policy.timeout_hours if policy.review else 0
 
 
 def expire(pipeline_names: list[str], log_days: int, now: datetime | None = None) -> dict[str, Any]:

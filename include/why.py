@@ -88,7 +88,7 @@ def facts_of(session: Session, pipeline: Pipeline) -> Facts:
         pauses=pauses.pauses_of(session, pipeline.name, newest=NEWEST),
         held=pauses.pause_of(session, pipeline.name),
         refused=[row for row in nights.partitions_of(session, pipeline.name) if row.status == "refused"][:NEWEST],
-        last_tried=last_tried(session, pipeline.name),
+        last_tried=last_tried(session, pipeline.name, "retrain"),
     )
 
 
@@ -108,7 +108,8 @@ def cooldown_until(facts: Facts) -> str | None:
     """Return the first day whose window may ask for a new model again; None without a champion."""
     if facts.champion is None:
         return None
-    seen = max(facts.champion.judged_until, facts.last_tried)
+    champion = champion_as_judged(facts.champion, facts.pipeline.governor.metric)
+    seen = max(champion.network_until if champion else "", facts.last_tried)
     first = date.fromisoformat(seen) + timedelta(days=facts.pipeline.governor.cooldown_days)
     return first.isoformat()
 

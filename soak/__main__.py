@@ -7,10 +7,15 @@ from typing import Any
 
 from bench.record import write_down
 from include.settings import ROOT
-from soak import fuzz, kills, reliability, year
+from soak import events, fuzz, kills, reliability, year
 
 RESULTS = ROOT / "bench" / "soak.json"
-TRIALS: dict[str, Callable[[], dict[str, Any]]] = {"fuzz": fuzz.measure, "year": year.measure, "kills": kills.measure}
+TRIALS: dict[str, Callable[[], dict[str, Any]]] = {
+    "fuzz": fuzz.measure,
+    "year": year.measure,
+    "events": events.measure,
+    "kills": kills.measure,
+}
 
 
 def main(wanted: list[str]) -> None:

@@ -100,7 +100,7 @@ class Killer:
         elif kill.moment == "middle":
             time.sleep(self._usual_seconds[kill.stage, kill.task] * kill.fraction)  # the moment itself, not a wait
         if kill.target in SERVICES:
-            return self._kill_service(SERVICES[kill.target])
+            return kill_service(self._stack, SERVICES[kill.target])
         return _kill_task(int(task["pid"] or 0), is_supervisor=kill.target == "supervisor")
 
     def _wait_for(self, kill: Kill, since: str, states: set[str]) -> dict[str, Any]:
@@ -112,11 +112,13 @@ class Killer:
             time.sleep(0.05)
         raise TimeoutError(f"{kill} has not become one of {sorted(states)} in {START_SECONDS} s")
 
-    def _kill_service(self, name: str) -> bool:
-        socket = f"unix://{self._stack.data / 'run' / 'supervisor.sock'}"
-        server: Any = ServerProxy("http://127.0.0.1", transport=SupervisorTransport(None, None, socket))
-        pid = server.supervisor.getProcessInfo(name)["pid"]
-        return _kill(psutil.Process(pid)) if pid else False
+
+def kill_service(stack: Stack, name: str) -> bool:
+    """Kill a service of the supervisor's; return whether there was one to kill."""
+    socket = f"unix://{stack.data / 'run' / 'supervisor.sock'}"
+    server: Any = ServerProxy("http://127.0.0.1", transport=SupervisorTransport(None, None, socket))
+    pid = server.supervisor.getProcessInfo(name)["pid"]
+    return _kill(psutil.Process(pid)) if pid else False
 
 
 def _kill_task(pid: int, *, is_supervisor: bool) -> bool:

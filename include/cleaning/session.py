@@ -13,6 +13,7 @@ from include.settings import load_settings
 
 log = logging.getLogger(__name__)
 
+LOOPBACK = "127.0.0.1"
 OPTIONS = {
     "spark.sql.session.timeZone": "UTC",
     "spark.sql.parquet.outputTimestampType": "TIMESTAMP_MICROS",
@@ -53,6 +54,8 @@ def local_session() -> SparkSession:
     try:
         builder = SparkSession.builder if submitted else SparkSession.builder.master("local[*]")
         builder = builder.config("spark.ui.enabled", "false").config("spark.ui.showConsoleProgress", "false")
+        if not submitted:  # the driver would listen at this machine's own address
+            builder = builder.config("spark.driver.host", LOOPBACK).config("spark.driver.bindAddress", LOOPBACK)
         return _configured(builder).getOrCreate()
     finally:
         if remote is not None:

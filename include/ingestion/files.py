@@ -16,6 +16,10 @@ from include.sources import Files, format_of
 # Arrow brings these in its wheel, and credentials from where the cloud's own tools look; s3fs, gcsfs and adlfs would
 # bind the versions of half the environment.
 BY_ARROW = ("s3://", "gs://", "gcs://", "abfs://", "abfss://")
+CREDENTIALS = (
+    "Credentials are taken from where the cloud's own tools look (S3: AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY or "
+    "~/.aws), in the environment of Airflow's processes."
+)
 
 
 def where(source: Files, day: str) -> str:
@@ -30,10 +34,13 @@ def is_delivered(source: Files, day: str) -> bool:
 
 def days_of(source: Files) -> list[str]:
     """Return the days that files are there for, oldest first."""
-    inner = re.escape(source.path.rpartition("://")[2].lstrip("./")).replace(r"\*", ".*").replace(r"\?", ".")
+    inner = source.path.rpartition("://")[2].lstrip("./")
+    if source.path.startswith(BY_ARROW):
+        inner = inner.partition("?")[0]  # the store's settings follow
+    inner = re.escape(inner).replace(r"\*", ".*").replace(r"\?", ".")
     inner = inner.replace(r"\{date\}", r"(?P<day>\d{4}-\d\d-\d\d)", 1).replace(r"\{date\}", "(?P=day)")
     pattern = re.compile(f".*?{inner}")
-    found = (pattern.fullmatch(path) for _, path in _found(_located(source.path, "????-??-??")))
+    found = (pattern.fullmatch(path) for _, path in _found(_located(source.path, "*-*-*")))
     return sorted({match["day"] for match in found if match and _is_day(match["day"])})
 
 
@@ -63,11 +70,14 @@ def _located(path: str, day: str) -> str:
 def _found(path: str) -> list[tuple[Any, str]]:
     try:
         filesystem, inner = _open(path)
-        if any(sign in path.rpartition("://")[2] for sign in "*?"):
-            return [(filesystem, each) for each in sorted(filesystem.glob(inner)) if filesystem.isfile(each)]
-        return [(filesystem, inner)] if filesystem.isfile(inner) else []
+        # Otherwise fsspec takes a folder that it may not list for an empty one, and a refused file for one not there.
+        paths = sorted(filesystem.glob(inner, on_error="raise")) if "*" in inner or "?" in inner else [inner]
+        return [(filesystem, each) for each in paths if filesystem.info(each)["type"] == "file"]
+    except FileNotFoundError:
+        return []
     except OSError as error:
-        raise SourceUnavailableError(f"{path}: did not answer: {error}") from error
+        hint = f" {CREDENTIALS}" if path.startswith(BY_ARROW) else ""
+        raise SourceUnavailableError(f"{path}: did not answer, or refused: {error}.{hint}") from error
 
 
 def _open(path: str) -> tuple[Any, str]:

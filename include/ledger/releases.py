@@ -70,6 +70,18 @@ def judge(session: Session, release_id: str, *, approved: bool, note: str) -> Re
     return get_release(session, release_id)
 
 
+def keep_approval(session: Session, release_id: str, **said: Any) -> None:
+    """Keep what a person was asked about a release, and what they have answered."""
+    release = get_release(session, release_id)
+    release.gate = {**release.gate, "approval": {**release.gate.get("approval", {}), **said}}
+    session.flush()
+
+
+def refuse(session: Session, release_id: str, *, note: str) -> None:
+    """Reject an approved release, on a person's word; one that is on its way already stays."""
+    _move(session, release_id, {"approved"}, status="rejected", note=note)
+
+
 def begin_promotion(session: Session, release_id: str, *, again_from: tuple[str, ...] = ()) -> int:
     """Put a release forward and return its fence: a number larger than any given before in this pipeline.
 

@@ -9,16 +9,26 @@ from sqlalchemy.orm import Session
 
 from include.ledger.pauses import pause_of
 from include.ledger.tables import Pause, Release, Request, now
+from include.policy import RepairName
 
 
-def file_request(
-    session: Session, pipeline: str, *, reason: str, triggered_by: str, key: str, detail: dict[str, Any]
+def file_request(  # noqa: PLR0913  a row's fields
+    session: Session,
+    pipeline: str,
+    *,
+    reason: str,
+    triggered_by: str,
+    key: str,
+    detail: dict[str, Any],
+    repair: RepairName = "retrain",
 ) -> Request:
     """File a request, or return the one already filed under the same key: a repeated task files nothing twice."""
     request_id = f"{pipeline}.{triggered_by}.{key}"
     request = session.get(Request, request_id)
     if request is None:
-        request = Request(id=request_id, pipeline=pipeline, reason=reason, triggered_by=triggered_by, detail=detail)
+        request = Request(
+            id=request_id, pipeline=pipeline, reason=reason, triggered_by=triggered_by, detail=detail, repair=repair
+        )
         session.add(request)
         session.flush()
     return request
@@ -69,6 +79,32 @@ def abandon_claims(session: Session, pipeline: str, *, older_than_hours: float) 
     session.expire_all()
 
 
+def keep_review(session: Session, request_id: str, **said: Any) -> None:
+    """Keep what a person was asked about a request, and what they have answered."""
+    request = session.get_one(Request, request_id)
+    request.detail = {**request.detail, "review": {**request.detail.get("review", {}), **said}}
+    if "answer" in said:
+        request.claimed_at = now()  # the wait for a person is no time that the training took
+
+
+def forget_review(session: Session, request_id: str) -> None:
+    """Forget a review: a run that was cleared after a refusal asks again."""
+    request = session.get_one(Request, request_id)
+    request.detail = {name: value for name, value in request.detail.items() if name != "review"}
+
+
+def training_seconds(session: Session, pipeline: str, *, newest: int) -> list[float]:
+    """Return how long the newest trainings took, from claim to verdict."""
+    query = select(Request).where(
+        Request.pipeline == pipeline,
+        Request.status == "done",
+        Request.repair == "retrain",
+        Request.closed_at.is_not(None),
+    )
+    found = session.scalars(query.order_by(Request.closed_at.desc()).limit(newest))
+    return [(row.closed_at - row.claimed_at).total_seconds() for row in found if row.closed_at and row.claimed_at]
+
+
 def close_request(session: Session, request_id: str, *, status: str, note: str) -> None:
     """Close a request as `done` or `failed`, once."""
     session.execute(
@@ -89,6 +125,11 @@ def requests_of(session: Session, pipeline: str, *, newest: int) -> Sequence[Req
     """Return the newest requests, newest first."""
     query = select(Request).where(Request.pipeline == pipeline).order_by(Request.at.desc()).limit(newest)
     return session.scalars(query).all()
+
+
+def all_requests(session: Session, pipeline: str) -> Sequence[Request]:
+    """Return every request, oldest first."""
+    return session.scalars(select(Request).where(Request.pipeline == pipeline).order_by(Request.at)).all()
 
 
 def unfinished_requests(session: Session, pipeline: str) -> Sequence[Request]:

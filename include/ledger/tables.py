@@ -99,7 +99,7 @@ class Request(Awaited, Base):
     id: Mapped[str] = mapped_column(primary_key=True)
     pipeline: Mapped[str] = mapped_column(index=True)
     reason: Mapped[str]
-    triggered_by: Mapped[str]  # first | quality | drift | hand
+    triggered_by: Mapped[str]  # first | quality | drift | message | hand
     repair: Mapped[str] = mapped_column(default="retrain", server_default="retrain")  # | recalibrate | reinstate
     detail: Mapped[dict[str, Any]]
     status: Mapped[str] = mapped_column(default="open")  # open | claimed | done | failed
@@ -168,3 +168,17 @@ class Pause(Base):
     at: Mapped[datetime] = mapped_column(default=now)
     ended_at: Mapped[datetime | None]
     ended_by: Mapped[str | None]
+
+
+class Alert(Base):
+    """What people are to be told, once; its id says what it is about."""
+
+    __tablename__ = "alerts"
+
+    id: Mapped[str] = mapped_column(primary_key=True)  # <kind>.<id of the row it is about>
+    pipeline: Mapped[str] = mapped_column(index=True)  # empty where it is about none
+    kind: Mapped[str]
+    text: Mapped[str]
+    detail: Mapped[dict[str, Any]]
+    at: Mapped[datetime] = mapped_column(default=now)
+    told_at: Mapped[datetime | None]

@@ -4,6 +4,7 @@ import logging
 from collections.abc import Sequence
 from dataclasses import replace
 from datetime import date, timedelta
+from typing import Any
 
 from sqlalchemy.orm import Session
 
@@ -21,9 +22,11 @@ from include.ledger import (
     releases,
     requests,
 )
+from include.ledger.tables import now
 from include.monitoring import governor
 from include.monitoring.governor import Champion, Judgement, Served, Situation
 from include.pipeline import Pipeline, Training
+from include.repairs.estimate import Estimate
 
 log = logging.getLogger(__name__)
 
@@ -32,13 +35,14 @@ ON_THEIR_WAY = ("candidate", "approved", "promoting")
 
 def decide(pipeline: Pipeline, publication_id: str) -> Decision:
     """Return the decision on a publication: request filed, decision and publication closed in one transaction, once."""
+    promised = _promises(pipeline, publication_id)
     with open_ledger() as session:
         publication = session.get(Publication, publication_id)
         if publication is None:
             raise PublishError(f"There is no publication '{publication_id}' in the ledger; ingest announces them.")
         decision = session.get(Decision, publication_id)
         if decision is None:
-            judgement = governor.decide(_situation(session, pipeline, publication), pipeline.governor)
+            judgement = governor.decide(_situation(session, pipeline, publication, promised), pipeline.governor)
             judgement, request = _file(session, pipeline, publication, judgement)
             decision = nights.record_decision(
                 session,
@@ -56,7 +60,23 @@ def decide(pipeline: Pipeline, publication_id: str) -> Decision:
     return decision
 
 
-def _situation(session: Session, pipeline: Pipeline, publication: Publication) -> Situation:
+def _promises(pipeline: Pipeline, publication_id: str) -> list[Estimate]:
+    """Return what repairs promise, where the governor will want to know: that takes seconds, and imports."""
+    with open_ledger() as session:
+        publication = session.get(Publication, publication_id)
+        if publication is None or publication.status == "done":
+            return []
+        measured = {window.day for window in nights.windows_of(session, pipeline.name)}
+        if not measured & set(publication.days) or requests.unfinished_requests(session, pipeline.name):
+            return []
+    from include.repairs.estimating import estimates  # noqa: PLC0415  only where something was served
+
+    return estimates(pipeline)
+
+
+def _situation(
+    session: Session, pipeline: Pipeline, publication: Publication, promised: Sequence[Estimate]
+) -> Situation:
     champion = releases.champion_of(session, pipeline.name)
     measured = nights.windows_of(session, pipeline.name)
     partitions = nights.partitions_of(session, pipeline.name)
@@ -69,15 +89,41 @@ def _situation(session: Session, pipeline: Pipeline, publication: Publication) -
         unfinished=tuple(unfinished),
         published_rows=_rows_to_learn_from(partitions, pipeline.training),
         needed_rows=pipeline.training.min_rows,
-        last_tried=last_tried(session, pipeline.name),
+        last_tried=last_tried(session, pipeline.name, "retrain"),
+        last_repaired=last_tried(session, pipeline.name, "recalibrate", "reinstate"),
+        failures=_failures(session, pipeline.name, champion),
+        **_costs(session, pipeline.name),
+        estimates=tuple(promised),
         paused=pauses.said(held) if (held := pauses.pause_of(session, pipeline.name)) else "",
     )
 
 
-def last_tried(session: Session, pipeline_name: str) -> str:
-    """Return the newest day that a challenger which came to nothing was asked for; empty if there was none."""
+def last_tried(session: Session, pipeline_name: str, *repairs: str) -> str:
+    """Return the newest day that a request for one of these repairs named and that came to nothing; empty if none."""
     fruitless = requests.fruitless_requests(session, pipeline_name)
-    return max((row.detail.get("newest_day", "") for row in fruitless), default="")
+    return max((row.detail.get("newest_day", "") for row in fruitless if row.repair in repairs), default="")
+
+
+def _failures(session: Session, pipeline_name: str, champion: Release | None) -> int:
+    fruitless = requests.fruitless_requests(session, pipeline_name)
+    since = champion.at if champion else None
+    return sum(row.repair == "retrain" and (since is None or row.at > since) for row in fruitless)
+
+
+def _costs(session: Session, pipeline_name: str) -> dict[str, Any]:
+    """Return what trainings have cost lately, and which were asked for by itself."""
+    asked = [row for row in requests.all_requests(session, pipeline_name) if row.repair == "retrain"]
+    ids = {row.id for row in asked}
+    made = [release for release in releases.releases_of(session, pipeline_name) if release.request_id in ids]
+    hours = [(row.at, row.metrics.get("seconds", 0.0) / 3600) for row in made]
+    since = now() - timedelta(days=30)
+    return {
+        "trained_on": tuple(
+            row.detail["newest_day"] for row in asked if row.triggered_by != "hand" and "newest_day" in row.detail
+        ),
+        "spent_hours": sum(spent for at, spent in hours if at >= since),
+        "hours_each": hours[0][1] if hours else 0.0,
+    }
 
 
 def _rows_to_learn_from(partitions: Sequence[Partition], training: Training) -> int:
@@ -96,7 +142,8 @@ def champion_as_judged(release: Release | None, metric: str) -> Champion | None:
     """Return what the governor looks at in the serving release."""
     if release is None:
         return None
-    return Champion(release.version, release.metrics.get(metric), release.judged_until)
+    trained_until = release.metrics.get("trained_until", "")
+    return Champion(release.version, release.metrics.get(metric), release.judged_until, trained_until)
 
 
 def served_of(window: Window) -> Served:
@@ -128,7 +175,13 @@ def _file(
         reason=judgement.reason,
         triggered_by=judgement.triggered_by,
         key="model" if is_first else newest,
-        detail={**judgement.evidence, "publication_id": publication.id, "newest_day": newest},
+        detail={
+            **judgement.evidence,
+            "publication_id": publication.id,
+            "newest_day": newest,
+            **({"version": judgement.version} if judgement.version else {}),
+        },
+        repair=judgement.action,
     )
     if request.closed_at is None:
         return judgement, request

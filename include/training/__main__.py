@@ -4,6 +4,7 @@ import gc
 import logging
 import sys
 import time
+from importlib import import_module
 
 import psutil
 
@@ -12,17 +13,26 @@ log = logging.getLogger("include.training")
 BAD_INPUT = 65  # EX_DATAERR of sysexits.h: another try would end the same
 
 
+# The cheap repairs must not wait for PyTorch to be imported.
+MAKERS = {
+    "retrain": ("include.training.run", "train"),
+    "recalibrate": ("include.repairs.remaking", "recalibrate"),
+    "reinstate": ("include.repairs.remaking", "reinstate"),
+}
+
+
 def main(spec_path: str) -> None:
-    """Train what the spec says, unless that was done already."""
-    from include.training.run import Stopwatch, is_finished, train  # noqa: PLC0415 - after the collector was switched off
-    from include.training.spec import read_spec  # noqa: PLC0415
+    """Make the model that the spec asks for, unless that was done already."""
+    from include.training.spec import read_spec  # noqa: PLC0415 - after the collector was switched off
+    from include.training.store import Stopwatch, is_finished  # noqa: PLC0415
 
     seconds = Stopwatch(imports=round(time.time() - psutil.Process().create_time(), 3))
     spec = read_spec(spec_path)
     if is_finished(spec):
         log.info("%s is there already and unaltered: nothing to train", spec.folder)
         return
-    manifest = train(spec, seconds)
+    module, name = MAKERS[spec.repair]
+    manifest = getattr(import_module(module), name)(spec, seconds)
     log.info(
         "Model %s in %s: %s, seconds %s", manifest["sha256"][:12], spec.folder, manifest["metrics"], manifest["seconds"]
     )

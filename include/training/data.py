@@ -41,6 +41,16 @@ class Window:
         return table if rows is None else table.take(pa.array(rows))
 
 
+def newest(window: Window, holdout: Window, num_days: int) -> Window:
+    """Return the rows of the newest days of two windows that follow each other."""
+    days = np.concatenate([window.days, holdout.days])
+    names = np.unique(days)
+    rows = np.flatnonzero(days >= names[max(0, len(names) - num_days)])
+    labels = pa.concat_tables([pa.table({LABEL: part.labels}) for part in (window, holdout)])[LABEL]
+    columns = {name: np.concatenate([values, holdout.columns[name]])[rows] for name, values in window.columns.items()}
+    return Window(pa.concat_arrays([window.keys, holdout.keys]).take(rows), days[rows], labels.take(rows), columns)
+
+
 def load_windows(spec: Spec) -> tuple[Window, Window]:
     """Read the training and the hold-out window of a spec, in one scan of its snapshot."""
     columns = [spec.key, spec.date, spec.training.target, *spec.training.features.names]

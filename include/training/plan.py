@@ -2,15 +2,19 @@
 
 import logging
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
 import pyarrow.compute as pc
+from sqlalchemy.orm import Session
 
 from include import atomic, lake
+from include.artefact import read_manifest
 from include.errors import ConfigError, NotEnoughDataError
-from include.ledger import Request, nights, open_ledger
+from include.ledger import Release, Request, nights, open_ledger, releases
 from include.pipeline import Pipeline, Training
+from include.repairs.estimate import FEWEST_DAYS
 from include.training.spec import Spec, model_folder
 
 log = logging.getLogger(__name__)
@@ -31,7 +35,10 @@ def plan(pipeline: Pipeline, request_id: str) -> str:
                 f"The ledger has no request '{request_id}' of '{pipeline.name}': file one before training."
             )
         published = nights.published_days(session, pipeline.name)
+        base = _base_of(session, request)
 
+    if base is not None:
+        return _write(_remake(pipeline, request, base, published))
     snapshot_id = lake.current_snapshot(pipeline.name)
     training = _as_asked(pipeline.training, request.detail)
     train_days, holdout_days = windows(
@@ -52,9 +59,7 @@ def plan(pipeline: Pipeline, request_id: str) -> str:
         folder=folder,
     )
     log.info("Train on %s to %s, hold out %s to %s, snapshot %s", *train_days, *holdout_days, snapshot_id)
-    path = folder.with_name(f"{folder.name}.spec.json")
-    atomic.write_text(path, spec.model_dump_json(indent=2))
-    return str(path)
+    return _write(spec)
 
 
 def windows(labelled: Mapping[str, int], training: Training, name: str) -> tuple[Range, Range]:
@@ -75,6 +80,52 @@ def windows(labelled: Mapping[str, int], training: Training, name: str) -> tuple
             f"At least {training.min_rows} rows are needed (`training.min_rows`): ingest more days."
         )
     return (train[0], train[-1]), (holdout[0], holdout[-1])
+
+
+def _write(spec: Spec) -> str:
+    path = spec.folder.with_name(f"{spec.folder.name}.spec.json")
+    atomic.write_text(path, spec.model_dump_json(indent=2))
+    return str(path)
+
+
+def _base_of(session: Session, request: Request) -> Release | None:
+    """Return the release that a cheap repair starts from; None for a training."""
+    if request.repair == "retrain":
+        return None
+    version = request.detail.get("version")
+    if request.repair == "reinstate":
+        return releases.get_release(session, f"{request.pipeline}.v{version}")
+    champion = releases.champion_of(session, request.pipeline)
+    if champion is None:
+        raise ConfigError(f"{request.id} asks to recalibrate the champion of '{request.pipeline}', which has none.")
+    return champion
+
+
+def _remake(pipeline: Pipeline, request: Request, base: Release, published: list[str]) -> Spec:
+    manifest, snapshot_id = read_manifest(base.model_uri), lake.current_snapshot(pipeline.name)
+    later = [day for day in published if day > manifest["train_days"][1]]
+    labelled = _labelled_rows(pipeline, pipeline.training, later, snapshot_id)
+    days = [day for day in sorted(labelled) if labelled[day]][-pipeline.governor.repairs.window_days :]
+    if len(days) < FEWEST_DAYS:
+        raise NotEnoughDataError(
+            f"'{pipeline.name}' has {len(days)} labelled days after those that {base.id} has learned from (until "
+            f"{manifest['train_days'][1]}): at least {FEWEST_DAYS} are needed to {request.repair} it. Ingest more days."
+        )
+    return Spec(
+        pipeline=pipeline.name,
+        request_id=request.id,
+        reason=request.reason,
+        key=pipeline.key,
+        date=pipeline.date,
+        snapshot_id=snapshot_id,
+        train_days=tuple(manifest["train_days"]),
+        holdout_days=(days[0], days[-1]),
+        training=pipeline.training,
+        sample_rows=pipeline.monitoring.sample_rows,
+        folder=model_folder(pipeline.name, request.id),
+        repair=request.repair,
+        base=Path(base.model_uri),
+    )
 
 
 def _as_asked(training: Training, detail: Mapping[str, Any]) -> Training:

@@ -7,6 +7,7 @@ from pydantic import BaseModel, ConfigDict
 from include.errors import ConfigError
 from include.partition import run_key_of
 from include.pipeline import Training
+from include.policy import RepairName
 from include.settings import Settings, load_settings
 
 
@@ -26,6 +27,8 @@ class Spec(BaseModel):
     training: Training
     sample_rows: int
     folder: Path
+    repair: RepairName = "retrain"
+    base: Path | None = None  # the model that is recalibrated or put back
 
 
 def model_folder(pipeline_name: str, request_id: str, settings: Settings | None = None) -> Path:

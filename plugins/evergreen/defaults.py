@@ -6,11 +6,11 @@ from typing import Any
 from airflow.sdk.definitions.retry_policy import ExceptionRetryPolicy, RetryAction, RetryRule
 from airflow.sdk.exceptions import TaskDeferralTimeout
 
-from evergreen.alerts import AlertNotifier
+from evergreen.alerts import CONNECTION, AlertNotifier
 from include.pipeline import Pipeline
 
 
-def task_defaults(owner: str) -> dict[str, Any]:
+def task_defaults(owner: str, alerts: str = CONNECTION) -> dict[str, Any]:
     """Return `default_args`: bad data and bad settings (any ValueError) fail at once, all else is tried again."""
     return {
         "owner": owner,
@@ -25,7 +25,7 @@ def task_defaults(owner: str) -> dict[str, Any]:
             ]
         ),
         "execution_timeout": timedelta(hours=2),
-        "on_failure_callback": AlertNotifier(),
+        "on_failure_callback": AlertNotifier(alerts),
     }
 
 
@@ -36,6 +36,6 @@ def dag_defaults(pipeline: Pipeline, stage: str) -> dict[str, Any]:
         "dag_display_name": f"{pipeline.name} · {stage}",
         "description": pipeline.description,
         "tags": [pipeline.name, f"stage:{stage}"],
-        "default_args": task_defaults(pipeline.owner),
+        "default_args": task_defaults(pipeline.owner, pipeline.alerts.connection),
         "render_template_as_native_obj": True,
     }

@@ -26,7 +26,14 @@ SHAPES = {
     },
     "flight_delays__deploy": {"verify": {"promote"}, "promote": set()},
     "flight_delays__rollback": {"choose_version": {"roll_back"}, "roll_back": set()},
-    "sweep": {"wake_monitor": set(), "wake_train": set(), "wake_deploy": set(), "reconcile": set(), "expire": set()},
+    "sweep": {
+        "wake_monitor": set(),
+        "wake_train": set(),
+        "wake_deploy": set(),
+        "reconcile": set(),
+        "expire": set(),
+        "tell": set(),
+    },
 }
 ANNOUNCES = {
     ("flight_delays__ingest", "publish"): {"flight_delays.features"},

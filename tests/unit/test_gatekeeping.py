@@ -13,7 +13,7 @@ from include import artefact, gatekeeping
 from include.errors import ArtefactError
 from include.ledger import Release, Request, open_ledger, releases, requests
 from include.pipeline import Features, Pipeline
-from include.policy import Costs, Gate
+from include.policy import Costs, Gate, Governor, Repairs
 
 FEATURES = Features(numeric=["distance"], categorical=["carrier"])
 
@@ -46,6 +46,8 @@ def challenge(make_model: Callable[..., tuple[str, str]], tags: Any) -> Callable
             holdout_rows=1000,
             metrics={"auc": 0.7, "log_loss": 0.6, "brier": 0.2},
             tracking_run="run-1",
+            repair="retrain",
+            seconds={"steps": 2.0},
         )
         rows = holdout()
         answers = artefact.predict(artefact.load_session(folder, sha256), rows.to_pydict(), FEATURES)
@@ -118,7 +120,8 @@ def test_the_challenger_meets_the_champion_on_the_same_rows(rides: Pipeline, cha
 def test_slices_and_costs_of_the_yaml_are_judged(rides: Pipeline, challenge: Callable[..., str]) -> None:
     costs = Costs(false_positive=1.0, false_negative=5.0)
     policy = Gate(metric="cost", margin=0.05, costs=costs, slices=["carrier", "ride_id"])
-    pipeline = rides.model_copy(update={"gate": policy})
+    as_they_are = Governor(repairs=Repairs(recalibrate=None))  # corrected, the upside-down one would be no worse
+    pipeline = rides.model_copy(update={"gate": policy, "governor": as_they_are})
     promote(gatekeeping.evaluate(pipeline, challenge("one", 1.0)))
 
     release_id = gatekeeping.evaluate(pipeline, challenge("two", -1.0))
@@ -157,13 +160,12 @@ def test_a_champion_with_other_features_is_scored_on_rows_from_the_lake(
         return with_champions_columns.select(what[3])
 
     monkeypatch.setattr("include.lake.read_clean", read_clean)
-    champion = releases_of("rides.v1")
     manifest = artefact.read_manifest(path.parent)
 
-    found = gatekeeping._predict_as_champion(rides, champion, manifest, rows.drop_columns(["distance"]))
+    found = gatekeeping._with_columns(rides, manifest, rows.drop_columns(["distance"]), ["distance", "carrier"])
 
     assert asked == [("rides", "2020-01-21", "2020-01-30", ["ride_id", "distance", "carrier"], "77")]
-    np.testing.assert_allclose(found, rows["prediction"], atol=1e-6)
+    assert found["distance"].to_pylist() == rows["distance"].to_pylist()
 
 
 def test_an_altered_model_is_not_judged(rides: Pipeline, challenge: Callable[..., str]) -> None:

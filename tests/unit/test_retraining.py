@@ -1,6 +1,7 @@
 import pytest
 
 from include import retraining
+from include.errors import AlreadyOnItsWayError
 from include.ledger import Request, open_ledger, requests
 
 FORM = {"reason": "the carriers changed", "epochs": 3}
@@ -51,3 +52,19 @@ def test_a_request_given_up_is_closed_so_that_another_may_be_filed(rides, filed)
     assert read(filed).status == "failed"
     with open_ledger() as session:
         assert requests.unfinished_requests(session, "rides") == []
+
+
+def test_a_run_by_hand_says_who_started_it(rides):
+    request_id = retraining.claim(rides, None, "manual-1", {**FORM, "by": "ada", "force": False})
+
+    assert read(request_id).detail == {"epochs": 3, "by": "ada"}
+
+
+def test_by_hand_nothing_is_trained_beside_a_request_on_its_way_unless_forced(rides, filed):
+    retraining.claim(rides, filed, "run-1", {})
+
+    with pytest.raises(AlreadyOnItsWayError, match=r"rides\.quality\.p1 .*claimed by run-1.*'force'"):
+        retraining.claim(rides, None, "manual-1", FORM)
+
+    forced = retraining.claim(rides, None, "manual-1", {**FORM, "force": True})
+    assert forced == retraining.claim(rides, None, "manual-1", FORM), "a cleared task keeps what it has filed"

@@ -22,6 +22,7 @@ TRAINING = Training(
     learning_rate=0.02,
     hidden=[16],
     embedding_dim=4,
+    refit=False,  # a test of its own (test_training_tasks.py): each export takes seconds
 )
 
 

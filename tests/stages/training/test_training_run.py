@@ -12,8 +12,9 @@ from include import artefact
 from include.settings import Settings
 from include.training import __main__ as entry
 from include.training.export import export
-from include.training.run import Stopwatch, is_finished, train
+from include.training.run import train
 from include.training.spec import Spec
+from include.training.store import Stopwatch, is_finished
 
 
 @pytest.fixture

@@ -19,8 +19,9 @@ from include.ledger import open_ledger, releases, requests
 from include.pipeline import Features, Pipeline, Training
 from include.policy import Gate
 from include.settings import Settings
-from include.training.run import Stopwatch, train
+from include.training.run import train
 from include.training.spec import Spec, model_folder
+from include.training.store import Stopwatch
 
 DAYS = [f"2020-01-{number:02}" for number in range(1, 21)]
 OPTIONS = {"epochs": 12, "batch_size": 32, "hidden": [32], "learning_rate": 0.01, "weight_decay": 0.01}
@@ -92,11 +93,15 @@ def test_from_rows_to_a_verified_release(trained: tuple[Pipeline, Spec, dict[str
     (output,) = onnx.load(str(spec.folder / artefact.MODEL)).graph.output
     assert (output.name, len(output.type.tensor_type.shape.dim)) == (PREDICTION, 1 + len(shape))
 
+    # What was judged had not seen the hold-out; what is served has learned from it as well.
+    assert (manifest["recipe_days"], manifest["train_days"]) == ([DAYS[0], DAYS[13]], [DAYS[0], DAYS[19]])
+    assert task.difference(artefact.judged(holdout, task), task.recorded(holdout)).max() > 0.01
+
     # It is worth something, and the report says what.
     worth = {"multiclass": ("accuracy", 0.85), "regression": ("r2", 0.3)}[spec.training.task]
     assert manifest["metrics"][worth[0]] > worth[1]
     assert manifest["curves"]["holdout_loss"][-1] < manifest["curves"]["holdout_loss"][0]
-    assert len(list((spec.folder / "plots").iterdir())) == 3
+    assert len(list((spec.folder / "plots").iterdir())) == 4
     assert f"{worth[0]} {manifest['metrics'][worth[0]]:.4f}" in (spec.folder / "card.md").read_text()
     assert manifest["labels"] == pytest.approx(task.summary(task.encode(holdout[LABEL])), rel=0.5, abs=0.05)
 

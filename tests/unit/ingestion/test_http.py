@@ -79,6 +79,16 @@ def test_all_pages_are_read_in_their_order(service, source):
     ]  # fmt: skip
 
 
+@pytest.mark.parametrize("following", ["?page=2", "rides?page=2", "/rides?page=2", "{url}/rides?page=2"])
+def test_the_next_page_is_named_whole_or_from_where_one_is(service, source, following):
+    service.says(FIRST, page({"a": 1}, following=following.replace("{url}", service.url)))
+    service.says("/rides?page=2", page({"a": 2}))
+
+    [found] = http.fetch(source, DAY, None)
+
+    assert [row["a"] for row in read(found, DAY, "f", ["a"]).to_pylist()] == ["1", "2"]
+
+
 def test_a_page_may_be_the_list_itself(service):
     service.says(FIRST, [{"a": 1}])
 

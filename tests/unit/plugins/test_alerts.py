@@ -2,6 +2,10 @@ from types import SimpleNamespace
 
 import pytest
 
+from include.errors import AlertError
+from include.ledger import alerts as ledger_alerts
+from include.ledger import open_ledger, requests
+
 CONTEXT = {
     "ti": SimpleNamespace(dag_id="rides__ingest", task_id="land", run_id="run-1", log_url="http://log"),
     "exception": ValueError("no such file"),
@@ -83,3 +87,43 @@ def test_a_mail_goes_to_the_address_of_the_connection(alerts, connect, monkeypat
     [(fields, context)] = sent
     assert (fields["to"], fields["smtp_conn_id"]) == ("night@example.org", "evergreen_alerts")
     assert context is CONTEXT
+
+
+@pytest.fixture
+def asked(rides):
+    with open_ledger() as session:
+        requests.file_request(session, "rides", reason="it fell", triggered_by="quality", key="d", detail={})
+
+
+def untold() -> list[str]:
+    with open_ledger() as session:
+        return [alert.id for alert in ledger_alerts.untold_alerts(session)]
+
+
+def test_what_the_ledger_has_to_tell_is_told_once_by_the_pipelines_connection(alerts, rides, asked, monkeypatch):
+    sent = []
+    monkeypatch.setattr(alerts, "send", lambda to, subject, text: sent.append((to, subject, text)))
+
+    told = [alerts.tell([rides]) for _ in range(2)]
+
+    asked_for = [each for each in sent if "asked" in each[1]]
+    assert asked_for == [
+        ("evergreen_alerts", "Evergreen: asked.rides.quality.d", "rides.quality.d asks for a new model: it fell")
+    ]
+    assert told[1] == []
+    assert untold() == []
+
+
+def test_an_alert_that_could_not_be_sent_waits_and_holds_up_no_other(alerts, rides, asked, monkeypatch):
+    with open_ledger() as session:
+        ledger_alerts.raise_alert(session, "message", "retrain.1", pipeline="", text="cannot be read")
+
+    def send(to, subject, text):
+        if "asked" in subject:
+            raise OSError("no way")
+
+    monkeypatch.setattr(alerts, "send", send)
+
+    with pytest.raises(AlertError, match=r"asked\.rides\.quality\.d: OSError: no way"):
+        alerts.tell([rides])
+    assert untold() == ["asked.rides.quality.d"]

@@ -1,0 +1,32 @@
+"""This file keeps what people are to be told: each thing once, however often it is found."""
+
+from collections.abc import Sequence
+from typing import Any
+
+from sqlalchemy import select
+from sqlalchemy.orm import Session
+
+from include.ledger.tables import Alert, now
+
+
+def raise_alert(
+    session: Session, kind: str, about: str, *, pipeline: str, text: str, detail: dict[str, Any] | None = None
+) -> Alert:
+    """Enter an alert about a thing, or return the one that is there."""
+    alert_id = f"{kind}.{about}"
+    alert = session.get(Alert, alert_id)
+    if alert is None:
+        alert = Alert(id=alert_id, pipeline=pipeline, kind=kind, text=text, detail=detail or {})
+        session.add(alert)
+        session.flush()
+    return alert
+
+
+def untold_alerts(session: Session) -> Sequence[Alert]:
+    """Return what nobody has been told yet, oldest first."""
+    return session.scalars(select(Alert).where(Alert.told_at.is_(None)).order_by(Alert.at)).all()
+
+
+def mark_told(session: Session, alert_id: str) -> None:
+    """Note that people have been told."""
+    session.get_one(Alert, alert_id).told_at = now()

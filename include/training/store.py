@@ -1,0 +1,78 @@
+"""This file writes a model's folder: report, tracking, and all of it at once at the end."""
+
+import json
+import logging
+import shutil
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from include import artefact, registry
+from include.errors import ArtefactError
+from include.learning.kinds import task_of
+from include.learning.task import LABEL
+from include.training import report
+from include.training.spec import Spec
+
+log = logging.getLogger(__name__)
+
+
+class Stopwatch(dict[str, float]):
+    """Seconds by step."""
+
+    @contextmanager
+    def __call__(self, step: str) -> Iterator[None]:
+        """Add the time spent inside to a step."""
+        started = time.perf_counter()
+        yield
+        self[step] = round(self.get(step, 0.0) + time.perf_counter() - started, 3)
+
+
+@dataclass(frozen=True)
+class Files:
+    """What a model's folder holds besides its manifest and its report."""
+
+    content: bytes  # the graph
+    holdout: pa.Table  # with labels, the graph's answers and, where they differ, those to be judged
+    reference: pa.Table  # a sample of the training window, with the graph's answers
+
+
+def is_finished(spec: Spec) -> bool:
+    """Tell whether the spec's request already has its model, whole and unaltered."""
+    try:
+        manifest = artefact.read_manifest(spec.folder)
+        artefact.load_session(spec.folder, manifest["sha256"])
+    except ArtefactError:
+        return False
+    return bool(manifest["request_id"] == spec.request_id)
+
+
+def store(spec: Spec, manifest: dict[str, Any], files: Files, seconds: Stopwatch) -> dict[str, Any]:
+    """Write, report and track a model; its folder appears at the end, whole. Return the manifest."""
+    spec.folder.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(prefix=".training-", dir=spec.folder.parent) as scratch:
+        folder = Path(scratch) / "model"
+        folder.mkdir()
+        with seconds("report"):
+            (folder / artefact.MODEL).write_bytes(files.content)
+            pq.write_table(files.holdout, folder / artefact.HOLDOUT)
+            pq.write_table(files.reference, folder / artefact.REFERENCE)
+            judged = artefact.judged(files.holdout, task_of(manifest))
+            report.write_report(folder, manifest, files.holdout[LABEL], judged)
+        with seconds("mlflow"):
+            manifest["tracking_run"] = registry.log_training(folder, manifest)
+        manifest["seconds"] = dict(seconds)
+        (folder / artefact.MANIFEST).write_text(json.dumps(manifest, indent=2))
+        if is_finished(spec):
+            log.warning("Another process finished %s first: its model stays, this one is dropped", spec.folder)
+            return artefact.read_manifest(spec.folder)
+        shutil.rmtree(spec.folder, ignore_errors=True)
+        folder.replace(spec.folder)
+    return manifest
