@@ -13,7 +13,7 @@ from include.ledger import Window, nights, open_ledger
 from include.pipeline import Pipeline
 
 STATES = ("drift", "prediction", "inputs", "labels", "calibration", "slices", "concept")
-MARKS = {"drifted": "[red]drifted[/]", "yes": "[red]yes[/]", "unknown": "[yellow]?[/]"}
+LEGEND = "estimated: without labels · error: of the estimate · drift: share of what the model relies on"
 _INK, _QUIET, _MARK = "#1b6e53", "#9aa5a0", "#b00020"
 
 Row = dict[str, Any]
@@ -47,13 +47,16 @@ def row_of(window: Window, metric: str) -> Row:
 
 def history_table(rows: Sequence[Row], metric: str) -> Table:
     """Return the rows as a table for people."""
-    headings = ("day", "model", "rows", "labelled", metric, "estimated", "error", "drift", *STATES)
-    table = Table(*headings, box=None, caption="drift: share of what the model relies on · ?: unknown")
+    table = Table(box=None, caption=LEGEND, caption_justify="left")
+    for heading in ("day", "model", "rows", "labelled", metric, "estimated", "error", "drift"):
+        table.add_column(heading, no_wrap=True)
+    table.add_column("moved", style="red")
+    table.add_column("unknown", style="yellow")
     for row in rows:
-        states = [MARKS.get(row["states"][name], row["states"][name]) for name in STATES]
         share = "" if row["drift"] is None else f"{row['drift']:.0%}"
         numbers = [_number(row[metric]), _number(row["estimated"]), _number(row["estimate_error"], "+.3f"), share]
-        table.add_row(row["day"], f"v{row['version']}", f"{row['rows']:,}", f"{row['labelled']:,}", *numbers, *states)
+        named = (_named(row, "drifted", "yes"), _named(row, "unknown"))
+        table.add_row(row["day"], f"v{row['version']}", f"{row['rows']:,}", f"{row['labelled']:,}", *numbers, *named)
     return table
 
 
@@ -113,6 +116,10 @@ def _draw_version(rows: Sequence[Row], metric: str, quality: Any, drift: Any) ->
     if ranges:
         quality.fill_between(days, *zip(*ranges, strict=True), color=_QUIET, alpha=0.25, linewidth=0)
     drift.plot(*known("drift"), color=_INK, marker="o", markersize=3)
+
+
+def _named(row: Row, *states: str) -> str:
+    return ", ".join(name for name, state in row["states"].items() if state in states)
 
 
 def _number(value: float | None, form: str = ".3f") -> str:

@@ -9,7 +9,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from include.artefact import HOLDOUT, REFERENCE, features_of, read_manifest
+from include.artefact import HOLDOUT, REFERENCE, features_of, judged, read_manifest
 from include.errors import ArtefactError
 from include.learning.kinds import KINDS, task_of
 from include.learning.task import LABEL, PREDICTION, Task
@@ -72,5 +72,5 @@ def _holdout_of(folder: Path, task: Task, date: str) -> Holdout | None:
         return None
     rows = rows.filter(pc.is_valid(rows[LABEL]))
     return Holdout(
-        task, task.encode(rows[LABEL]).astype(float), task.recorded(rows), rows[date].cast(pa.string()).to_numpy()
+        task, task.encode(rows[LABEL]).astype(float), judged(rows, task), rows[date].cast(pa.string()).to_numpy()
     )

@@ -198,6 +198,17 @@ def test_two_champions_of_one_day_are_two_windows_each_held_against_its_own_trai
     assert other.measures["calibration"]["why"] == "the version's hold-out, with labels and answers, is not there"
 
 
+def test_a_model_that_learned_its_holdout_in_the_end_is_estimated_by_what_its_recipe_answered_before(measure, champion):
+    before = measure(day="2020-01-02").measures["estimate"]["log_loss"]
+    holdout = pq.read_table(champion / HOLDOUT)
+    answers = holdout["prediction"].to_numpy()
+    learned = pa.array(np.clip(holdout["label"].to_numpy(), 0.01, 0.99))  # answers of one who knows the outcome
+    with_both = put("prediction", learned)(holdout).append_column("judged_prediction", pa.array(answers))
+    pq.write_table(with_both, champion / HOLDOUT)
+
+    assert measure(day="2020-01-03").measures["estimate"]["log_loss"] == pytest.approx(before, abs=1e-6)
+
+
 def test_a_broken_holdout_leaves_the_rest(measure, champion):
     (champion / HOLDOUT).write_bytes(b"PAR1")
 

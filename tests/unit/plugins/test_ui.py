@@ -111,6 +111,14 @@ def test_the_status_page_names_the_pipelines(login, rides):
     assert "rides" in answer.text
 
 
+def test_the_history_is_a_page_with_a_picture_and_an_unknown_pipeline_is_not_found(login, rides):
+    answer = login("admin").get("/history/rides")
+
+    assert answer.status_code == 200
+    assert "data:image/png;base64," in answer.text
+    assert login("admin").get("/history/trains").status_code == 404
+
+
 def test_the_answer_to_why_is_a_page_and_an_unknown_pipeline_is_not_found(login, rides):
     answer = login("admin").get("/why/rides")
 
