@@ -58,8 +58,9 @@ def baseline_of(pipeline: Pipeline, release: Release | None, rows: pa.Table, cac
         return Baseline(task, quality, manifest, holdout=_holdout_of(folder, task, pipeline.date), why=why)
     try:
         noise = noise_of(pipeline, str(folder), reference, cache)
-    except ArtefactError as error:
-        return Baseline(task, quality, manifest, holdout=_holdout_of(folder, task, pipeline.date), why=str(error))
+    except ValueError as error:  # the model is altered; its snapshot or a column of it is gone
+        why = f"How far single training days lay from each other is not known: {error}"
+        return Baseline(task, quality, manifest, holdout=_holdout_of(folder, task, pipeline.date), why=why)
     return Baseline(task, quality, manifest, reference, noise, _holdout_of(folder, task, pipeline.date))
 
 

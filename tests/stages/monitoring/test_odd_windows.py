@@ -209,6 +209,22 @@ def test_a_model_that_learned_its_holdout_in_the_end_is_estimated_by_what_its_re
     assert measure(day="2020-01-03").measures["estimate"]["log_loss"] == pytest.approx(before, abs=1e-6)
 
 
+def test_a_training_window_that_is_gone_from_the_table_leaves_drift_unknown(measure, settings, monkeypatch):
+    for path in (settings.lake / "rides" / "reports" / "drift").glob("noise-*.json"):
+        path.unlink()
+
+    def gone(*_arguments, **_options):
+        raise ValueError("Snapshot not found: 1")
+
+    monkeypatch.setattr("include.lake.read_clean", gone)
+
+    window = measure()
+
+    assert window.measures["drift"]["state"] == "unknown"
+    assert "Snapshot not found: 1" in window.measures["drift"]["why"]
+    assert window.quality is not None
+
+
 def test_a_broken_holdout_leaves_the_rest(measure, champion):
     (champion / HOLDOUT).write_bytes(b"PAR1")
 
