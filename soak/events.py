@@ -178,16 +178,17 @@ class Trial:
                 dag_id = f"{event.pipeline}__train"
                 self._insist(self._airflow.trigger, dag_id, f"e{event.number}", reason="soak", force=True)
 
-    def _insist(self, ask: Callable[..., Any], *what: str, **conf: Any) -> None:
+    def _insist(self, ask: Callable[..., Any], *what: str, **conf: Any) -> Any:
         """Ask Airflow until it says yes, or that this was done already: as any sender must."""
         for attempt in Retrying(wait=wait_fixed(1), stop=stop_after_delay(ASK_SECONDS), reraise=True):
             with attempt:
                 try:
-                    ask(*what, **conf)
+                    return ask(*what, **conf)
                 except httpx.HTTPStatusError as error:
                     if error.response.status_code != httpx.codes.CONFLICT:
                         self.asked_again += 1
                         raise
+        return None
 
     def settle(self, events: list[Event], share: float = 1.0) -> None:
         """Wait until so many of the events have been brought to an end; `sweep` helps, as it does."""
@@ -196,7 +197,8 @@ class Trial:
         def is_settled() -> bool:
             nonlocal swept
             if time.monotonic() - swept > SWEEP_SECONDS:
-                self._insist(self._airflow.trigger, "sweep", patience_seconds=SWEEP_SECONDS)
+                run_id = self._insist(self._airflow.trigger, "sweep", patience_seconds=SWEEP_SECONDS)
+                self._airflow.wait_for_run("sweep", str(run_id), SETTLE_SECONDS)
                 swept = time.monotonic()
             return len(expected & self.ended()) >= share * len(expected)
 
