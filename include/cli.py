@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 from rich.table import Table
 
-from include.commands import console, onboarding, quarantine, services
+from include.commands import console, onboarding, quarantine, replay, services
 from include.config import load_pipeline, load_pipelines, pipeline_schema
 from include.errors import (
     BackupError,
@@ -124,6 +124,8 @@ def erase(
         console.print("'left' was delivered, or is a log: docs/housekeeping.md says how it goes.")
 
 
+app.command()(replay.replay)
+app.command()(replay.calibrate)
 app.command()(services.up)
 app.command()(services.down)
 app.command()(services.backup)

@@ -71,8 +71,8 @@ def load_history(pipeline: Pipeline, first: str, last: str, *, shuffle_seed: int
     if before < training.holdout_days + 7 or not len(names) or names[-1] < first:
         found = f"{names[0]} to {names[-1]}" if len(names) else "no labelled day"
         raise NotEnoughDataError(
-            f"'{pipeline.name}' holds {found}: a replay from {first} needs {training.holdout_days + 7} labelled days or "
-            f"more before it to learn from, and days after it. Ingest them first (`{pipeline.name}__ingest` by hand)."
+            f"'{pipeline.name}' holds {found}: a replay from {first} needs {training.holdout_days + 7} labelled "
+            f"days or more before it to learn from, and days after it. Ingest them first, by `{pipeline.name}__ingest`."
         )
     starts = np.concatenate([[0], np.cumsum(counts)])
     if shuffle_seed is not None:
@@ -83,7 +83,7 @@ def load_history(pipeline: Pipeline, first: str, last: str, *, shuffle_seed: int
     encoded, columns = task.encode(table[LABEL]).astype(np.float64), feature_columns(table, features)
     told = hashlib.sha256(json.dumps(training.model_dump(mode="json"), sort_keys=True).encode())
     for values in (starts, encoded, *(columns[name] for name in features.numeric)):
-        told.update(np.ascontiguousarray(values))
+        told.update(np.ascontiguousarray(values).tobytes())
     return History(
         pipeline=pipeline,
         names=tuple(map(str, names)),

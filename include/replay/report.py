@@ -25,7 +25,7 @@ def replay(history: History, models: Models, name: str, first: str, last: str, *
 
 
 def numbers(told: Told, first: str = "", last: str = "~") -> dict[str, float]:
-    """Return a policy's mean daily loss and AUC over a range of days, what was done in it, and the whole year's cost."""
+    """Return a policy's mean daily loss and AUC over a range of days, what was done in it, and the whole cost."""
     kept = [place for place, day in enumerate(told.days) if first <= day <= last]
     done = [event for event in told.events if first <= event["day"] <= last]
     aucs = np.array([told.auc[place] for place in kept])
@@ -53,6 +53,33 @@ def false_alarms(lived: Replay) -> dict[str, Any]:
         "share": round(in_vain / asked, 3) if asked else 0.0,
         "gains": [{**each, "gain": round(each["gain"], 5)} for each in gains],
     }
+
+
+def as_dict(lived: Replay) -> dict[str, Any]:
+    """Return a replay as JSON can hold it: numbers, nights, decisions, and what the trainings gained afterwards."""
+    told = lived.told
+    return {
+        **numbers(told),
+        "false_alarm": false_alarms(lived),
+        "nights": [
+            {"day": day, "loss": round(loss, 5), "rows": rows}
+            for day, loss, rows in zip(told.days, told.loss, told.rows, strict=True)
+        ],
+        "decisions": [{name: event[name] for name in ("day", "action", "done", "reason")} for event in told.events],
+    }
+
+
+def decisions_of(lived: Replay) -> list[str]:
+    """Return what a governor did, a line each; nothing for a calendar."""
+    if lived.policy.governor is None:
+        return []
+    gains = {each["day"]: each["gain"] for each in gains_afterwards(lived, GAIN_DAYS)}
+    lines = []
+    for event in lived.told.events:
+        gain = gains.get(event["day"])
+        came = "refused by the gate" if not event["done"] else "" if gain is None else f"gained {gain:+.4f} in 14 days"
+        lines.append(f"{event['day']} {event['action']}, {came or 'too new to be judged'}: {event['reason']}")
+    return [f"{lived.policy.name}:", *lines]
 
 
 def table_of(found: dict[str, dict[str, float]], title: str) -> Table:
