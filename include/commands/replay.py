@@ -77,8 +77,6 @@ def calibrate(
 
     chosen = with_changes(load_pipeline(pipeline), changes or [])
     with console.status("Trying …") as status:
-        tried = calibrating.try_all(
-            chosen, first, last, load_settings().data / "replay" / pipeline, lambda text: status.update(text)
-        )
+        tried = calibrating.try_all(chosen, first, last, load_settings().data / "replay" / pipeline, status.update)
     console.print(calibrating.table_of(tried))
     console.print(calibrating.advice(tried), markup=False)
