@@ -46,8 +46,8 @@ def main(wanted: list[str]) -> None:
                 stack.wait_for()
                 for name in (name for name in WITH_SERVICES if name in chosen):
                     write_down(RESULTS, name, WITH_SERVICES[name](stack))
-    for name in (name for name in ALONE if name in chosen):
-        write_down(RESULTS, name, ALONE[name]())
+        for name in (name for name in ALONE if name in chosen):
+            write_down(RESULTS, name, ALONE[name]())
     if "replay" in chosen:
         replay.measure()  # has a file of its own
 
