@@ -21,7 +21,7 @@ from include.settings import ROOT
 from include.stack import Stack, running
 from soak import aftermath
 from soak.killing import MODEL, NIGHT, Killer, plan
-from soak.trial import Story, Trial
+from soak.trial import NEW_DAYS, Story, Trial
 
 PIPELINE = "flight_delays"
 # A killed worker is missed after 60 s of silence by default, a killed scheduler's tasks after minutes: that is waited
@@ -62,7 +62,7 @@ def kill_in(  # noqa: PLR0913 - what, where, how often
     began, console = time.monotonic(), Console()
     trials = plan(2 * number, seed)
     trial = Trial(stack.data, airflow, story)
-    usual = trial.undisturbed(num_nights=1 + sum(kills[0].stage in NIGHT for kills in trials))
+    usual = trial.undisturbed(num_nights=1 + sum(1 if kills[0].stage in NIGHT else NEW_DAYS for kills in trials))
     killer = Killer(stack, airflow, story.pipeline, usual)
     outcomes: list[dict[str, Any]] = []
     stuck: list[str] = []  # what has not come to rest is lost, and ends the trials

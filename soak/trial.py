@@ -18,6 +18,7 @@ from soak.killing import ENDED, MODEL, NIGHT, Kill, Killer
 
 SETTLE_SECONDS = 400
 SWEEP_AFTER_SECONDS = 30
+NEW_DAYS = 2  # before each training: the gate compares on days that the champion has not seen, and one is not enough
 
 
 @dataclass(frozen=True)
@@ -64,7 +65,7 @@ class Trial:
         with open_ledger() as session:
             if releases.champion_of(session, story.pipeline) is None:
                 raise StackError("The first model did not pass the gate: nothing would be deployed in these trials.")
-        self._begin_night()
+        self._begin_nights(1)
         self._settle(since)
         return {
             (stage, task["task_id"]): float(task["duration"])
@@ -77,8 +78,11 @@ class Trial:
         """Start a night or a training, kill as planned, wait until all is quiet, and say how each kill ended."""
         since = _now()
         if kills[0].stage in NIGHT:
-            self._begin_night()
+            self._begin_nights(1)
         else:
+            self._begin_nights(NEW_DAYS)
+            self._settle(since)
+            since = _now()
             self._begin_training()
         hits = [killer.strike(kill, since) for kill in kills]
         struck = time.monotonic()
@@ -86,10 +90,10 @@ class Trial:
         seconds = round(time.monotonic() - struck, 1)
         return [{**vars(kill), "hit": hit, "quiet_after": seconds} for kill, hit in zip(kills, hits, strict=True)]
 
-    def _begin_night(self) -> None:
-        self.nights += 1
-        day = (self._story.last + timedelta(days=self.nights)).isoformat()
-        self._ingest(day, day)
+    def _begin_nights(self, number: int) -> None:
+        first, last = (self._story.last + timedelta(days=self.nights + each) for each in (1, number))
+        self.nights += number
+        self._ingest(first.isoformat(), last.isoformat())
 
     def _ingest(self, first: str, last: str) -> None:
         self.expected_rows |= {day: rows for day, rows in self._rows.items() if first <= day <= last}
