@@ -175,7 +175,20 @@ def _this_model(facts: Facts) -> list[str]:
     lines = [f"Version {champion.version} serves since {at(champion.serving_at)}; {champion.request_id} asked for it."]
     if facts.asked:
         lines.append(f"Asked because: {facts.asked.reason}")
+    lines += [f"{each.id} {outcome_of(each)}" for each in facts.requests if each.outcome]
     return [*lines, f"The gate: {champion.note}"]
+
+
+def outcome_of(request: Request) -> str:
+    """Return what a repair promised and what it really gained, in words."""
+    found = request.outcome or {}
+    if "gain" not in found:
+        return str(found.get("why", "")) or "has no outcome yet."
+    promised = "" if found.get("promised") is None else f"promised {found['promised']:+.1%} and "
+    return (
+        f"({request.repair}) {promised}gained {found['gain']:+.1%} of the loss on {found['days'][0]} to "
+        f"{found['days'][1]}, 90% interval [{found['low']:+.1%}, {found['high']:+.1%}]."
+    )
 
 
 def at(moment: datetime | None) -> str:

@@ -132,6 +132,17 @@ def all_requests(session: Session, pipeline: str) -> Sequence[Request]:
     return session.scalars(select(Request).where(Request.pipeline == pipeline).order_by(Request.at)).all()
 
 
+def repairs_without_outcome(session: Session, pipeline: str) -> Sequence[tuple[Request, Release]]:
+    """Return repairs that replaced a champion and whose gain is not known yet, with the releases that came of them."""
+    query = (
+        select(Request, Release)
+        .join(Release, Release.request_id == Request.id)
+        .where(Request.pipeline == pipeline, Release.serving_at.is_not(None), Release.compared_with.is_not(None))
+        .order_by(Request.at)
+    )
+    return [(request, release) for request, release in session.execute(query) if request.outcome is None]
+
+
 def unfinished_requests(session: Session, pipeline: str) -> Sequence[Request]:
     """Return requests that are open or being worked on."""
     query = select(Request).where(Request.pipeline == pipeline, Request.status.in_(["open", "claimed"]))

@@ -69,8 +69,11 @@ def _promises(pipeline: Pipeline, publication_id: str) -> list[Estimate]:
         measured = {window.day for window in nights.windows_of(session, pipeline.name)}
         if not measured & set(publication.days) or requests.unfinished_requests(session, pipeline.name):
             return []
-    from include.repairs.estimating import estimates  # noqa: PLC0415  only where something was served
+    # Imported here: only where something was served.
+    from include.repairs.estimating import estimates  # noqa: PLC0415
+    from include.repairs.outcomes import note_outcomes  # noqa: PLC0415
 
+    note_outcomes(pipeline)
     return estimates(pipeline)
 
 

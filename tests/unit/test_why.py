@@ -57,12 +57,16 @@ def test_where_all_is_well_the_governors_word_is_the_answer(ask):
             "evergreen resume rides",
         ),
         (
-            {"requests": [SimpleNamespace(id="rides.drift.y", status="open", at=AT, note="")]},
+            {"requests": [SimpleNamespace(id="rides.drift.y", outcome=None, status="open", at=AT, note="")]},
             "rides.drift.y has asked for a new model and waits",
             "is rides__train paused in Airflow?",
         ),
         (
-            {"requests": [SimpleNamespace(id="r", status="claimed", claimed_by="run-1", claimed_at=AT, note="")]},
+            {
+                "requests": [
+                    SimpleNamespace(id="r", outcome=None, status="claimed", claimed_by="run-1", claimed_at=AT, note="")
+                ]
+            },
             "being worked on by run run-1",
             "Follow that run",
         ),
@@ -72,7 +76,7 @@ def test_where_all_is_well_the_governors_word_is_the_answer(ask):
             "rides__deploy by hand with version 4",
         ),
         (
-            {"requests": [SimpleNamespace(id="r", status="failed", note="See its log.")]},
+            {"requests": [SimpleNamespace(id="r", outcome=None, status="failed", note="See its log.")]},
             "r, failed: See its log.",
             "mend the cause and clear it",
         ),
@@ -109,7 +113,7 @@ def test_each_cause_is_named_with_what_can_be_done(ask, changes, reason, advice)
 
 def test_a_pause_is_the_first_reason(ask):
     held = SimpleNamespace(pipeline=pauses.EVERYTHING, by="ann", reason="we migrate", at=AT)
-    answer = ask(held=held, requests=[SimpleNamespace(id="r", status="open", at=AT, note="")])
+    answer = ask(held=held, requests=[SimpleNamespace(id="r", outcome=None, status="open", at=AT, note="")])
 
     assert answer.no_retrain[0].startswith("Everything is paused")
     assert answer.to_do[0] == "End the pause: evergreen resume."
@@ -182,3 +186,23 @@ def test_a_champion_that_was_not_judged_by_todays_metric_is_answered_too(rides):
 
     [line] = [each for each in console.export_text().splitlines() if "2020-02-01" in each and "200" in each]
     assert "unknown" in line
+
+
+def test_what_the_last_repairs_promised_and_gained_is_told(ask):
+    gained = {"gain": 0.021, "low": -0.004, "high": 0.05, "promised": 0.03, "days": ["2020-01-26", "2020-02-08"]}
+    repair = SimpleNamespace(
+        id="rides.quality.x",
+        outcome=gained,
+        status="done",
+        at=AT,
+        note="",
+        repair="recalibrate",
+        triggered_by="quality",
+    )
+
+    told = " ".join(ask(requests=[repair]).this_model)
+
+    assert (
+        "rides.quality.x (recalibrate) promised +3.0% and gained +2.1% of the loss on 2020-01-26 to 2020-02-08" in told
+    )
+    assert "[-0.4%, +5.0%]" in told
