@@ -1,5 +1,6 @@
 """This file reads, from ledger, lake and Airflow, what happened in the demo, and says whether the loop closed."""
 
+from collections import Counter
 from typing import Any
 
 import numpy as np
@@ -7,7 +8,7 @@ from rich.table import Table
 
 from include import artefact, lake
 from include.demo.story import BROKEN_NIGHT, Story
-from include.evaluation import paired_interval
+from include.evaluation import paired_interval, quality
 from include.learning.kinds import labels_of, task_of
 from include.learning.task import LABEL, Task
 from include.ledger import Release, Window, nights, open_ledger, releases
@@ -38,14 +39,19 @@ def summarise(story: Story) -> dict[str, Any]:
         "rows_quarantined": sum(row.quarantined for row in days),
         "airflow": _airflow(story),
     }
-    if len(served) > 1 and (request := asked[served[1].version]):
+    later = [(release, request) for release in served[1:] if (request := asked[release.version])]
+    summary["repairs"] = Counter(request.repair for _, request in later)
+    retrained = next(((release, request) for release, request in later if request.repair == "retrain"), None)
+    if retrained:
+        release, request = retrained
         summary["drift"] = _drift(windows, request)
-        summary["retrain"] = _retrain(request, served[1])
+        summary["retrain"] = _retrain(request, release)
+        # Later versions are the same network, recalibrated: their days are days that followed, too.
         following = sorted(
-            {row.day for row in windows if row.version == served[1].version and row.day > served[1].judged_until}
+            {row.day for row in windows if row.version >= release.version and row.day > release.judged_until}
         )
         if following:
-            summary["second_model"] = _second_model(story, served[0], served[1], following)
+            summary["second_model"] = _second_model(story, served[0], release, following)
     return summary
 
 
@@ -83,10 +89,17 @@ def summary_table(summary: dict[str, Any]) -> Table:
         )
         table.add_row(
             "second model",
-            f"v{second['version']}, AUC {second['auc_new_on_following_days']:.3f} on the {second['days']} days "
-            f"that followed; v{first['version']} would have had {second['auc_old_on_same_days']:.3f} "
-            f"(gain's 90% interval over days: {interval[0]:+.3f} to {interval[1]:+.3f})",
+            f"v{second['version']}, {second['gain_metric']} better by {second['gain']:.3f} on the {second['days']} days "
+            f"that followed (90% interval over days: {interval[0]:+.3f} to {interval[1]:+.3f}), AUC "
+            f"{second['auc_new_on_following_days']:.3f}; v{first['version']} would have had "
+            f"{second['auc_old_on_same_days']:.3f}",
         )
+    repairs = summary["repairs"]
+    table.add_row(
+        "repairs",
+        f"{repairs['retrain']} retraining, {repairs['recalibrate']} recalibrations, {repairs['reinstate']} former "
+        "champions put back",
+    )
     traffic, partitions, airflow = summary["traffic"], summary["partitions"], summary["airflow"]
     table.add_row(
         "traffic", f"{traffic['sent']:,} requests, {traffic['flights']:,} flights, {traffic['failed']} failed"
@@ -148,13 +161,19 @@ def _second_model(story: Story, old: Release, new: Release, following: list[str]
     task, labels, (theirs, ours) = task_of(artefact.read_manifest(new.model_uri)).compare(
         rows[LABEL], *(_score(release, rows) for release in (old, new))
     )
-    found = paired_interval(labels, ours, theirs, days, policy=pipeline.gate, prices=task.prices(pipeline.gate.costs))
+    # The loss says what a person gains: order and level of the answers.
+    watched = pipeline.gate.model_copy(update={"metric": pipeline.governor.metric})
+    found = paired_interval(labels, ours, theirs, days, policy=watched, prices=task.prices(pipeline.gate.costs))
     return {
         "version": new.version,
         "auc": round(new.metrics["auc"], 4),
-        "auc_new_on_following_days": round(found.new, 4),
-        "auc_old_on_same_days": round(found.old, 4),
+        "auc_new_on_following_days": round(quality("auc", labels, ours), 4),
+        "auc_old_on_same_days": round(quality("auc", labels, theirs), 4),
+        f"{watched.metric}_new": round(found.new, 4),
+        f"{watched.metric}_old": round(found.old, 4),
+        "gain": round(found.gain, 4),
         "gain_interval": [round(found.low, 4), round(found.high, 4)],
+        "gain_metric": watched.metric,
         "days": len(following),
         "rows": rows.num_rows,
     }
