@@ -125,18 +125,22 @@ class Stack:
 
         Also those whose supervisor was killed. Ctrl-C while this waits kills them at once: nothing is left either way.
         """
-        supervisor = self._supervisor_pid()
-        found = self._processes()
+        supervisor, session = self._supervisor_pid(), self._last_pid()  # the file with it goes with the supervisor
+
+        def left() -> list[psutil.Process]:
+            return processes_of(str(self.data), ROOT, session=session)
+
+        found = left()
         try:
             for process in [psutil.Process(supervisor)] if supervisor else found:
                 with suppress(psutil.NoSuchProcess):
                     process.terminate()
             psutil.wait_procs([each for each in found if supervisor in {None, each.pid}], timeout=STOP_SECONDS)
             # Airflow's workers are forked by a server process of their own, which does not always take them along.
-            psutil.wait_procs(self._processes(), timeout=2)
+            psutil.wait_procs(left(), timeout=2)
         finally:
             with uninterrupted():
-                kill_all(self._processes)
+                kill_all(left)
         return len(found)
 
     def run(self, *command: str) -> str:

@@ -27,11 +27,16 @@ command=sleep 600
 command=bash -c "setsid sleep 600 & sleep 600 & wait"
 [program:renamed]
 command={python} -c "import setproctitle, time; setproctitle.setproctitle('renamed ' * 2000); time.sleep(600)"
+[program:leaver]
+; What it leaves behind has overwritten its environment, too, like the workers of a scheduler that was killed.
+command=bash -c "{python} -c \\"import setproctitle as s, time; s.setproctitle('left ' * 2000); time.sleep(600)\\" &"
+startsecs=0
+autorestart=false
 [program:stubborn]
 command=bash -c "trap '' TERM; exec sleep 600"
 stopwaitsecs=30
 """
-STARTED = 7  # the supervisor, four programs, two children of `parent`
+STARTED = 8  # the supervisor, four programs, two children of `parent`, what `leaver` has left
 
 
 @pytest.fixture
@@ -46,7 +51,7 @@ def stack(settings, conf, monkeypatch):
     monkeypatch.setattr(stacks, "SUPERVISOR", conf)
     monkeypatch.setattr(stacks, "STOP_SECONDS", 1)  # the stubborn one is not waited for
     monkeypatch.setattr(Stack, "run", lambda _self, *_command: "")
-    monkeypatch.setattr(Stack, "_check_java", lambda _self: None)
+    monkeypatch.setattr(stacks, "check_java", lambda: None)
     for number, name in enumerate(("AIRFLOW", "ENDPOINT", "MLFLOW", "SPARK")):
         monkeypatch.setenv(f"EVERGREEN_{name}_PORT", str(28180 + number))
     found = Stack(settings)
@@ -63,7 +68,8 @@ def wait_for(condition, seconds=20):
 
 def all_run(stack):
     def is_renamed():
-        return any(each.cmdline()[:1] == ["renamed"] for each in stack._processes())
+        titles = [each.cmdline()[:1] for each in stack._processes()]
+        return ["renamed"] in titles and ["left"] in titles
 
     wait_for(lambda: stack.is_up() and len(stack._processes()) == STARTED and is_renamed())
 
@@ -72,6 +78,18 @@ def kill_supervisor(stack):
     supervisor = psutil.Process(stack._supervisor_pid())
     supervisor.kill()
     wait_for(lambda: not stack.is_up())
+
+
+def test_what_a_service_has_left_behind_goes_too_when_the_supervisor_ends_in_peace(stack, conf, monkeypatch):
+    monkeypatch.setattr(stacks, "STOP_SECONDS", 30)
+    conf.write_text(conf.read_text().replace("trap '' TERM; ", ""))
+    stack.start(detached=True)
+    all_run(stack)
+    running = stack._processes()
+
+    assert stack.stop() == STARTED
+
+    assert psutil.wait_procs(running, timeout=5)[1] == []
 
 
 def test_services_whose_supervisor_was_killed_are_stopped(stack):
