@@ -89,7 +89,7 @@ def summary_table(summary: dict[str, Any]) -> Table:
         )
         table.add_row(
             "second model",
-            f"v{second['version']}, {second['gain_metric']} better by {second['gain']:.3f} on the {second['days']} days "
+            f"v{second['version']}, {second['gain_metric']} better by {second['gain']:.3f} on {second['days']} days "
             f"that followed (90% interval over days: {interval[0]:+.3f} to {interval[1]:+.3f}), AUC "
             f"{second['auc_new_on_following_days']:.3f}; v{first['version']} would have had "
             f"{second['auc_old_on_same_days']:.3f}",
