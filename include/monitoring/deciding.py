@@ -16,6 +16,7 @@ from include.ledger import (
     Release,
     Request,
     Window,
+    alerts,
     nights,
     open_ledger,
     pauses,
@@ -44,6 +45,10 @@ def decide(pipeline: Pipeline, publication_id: str) -> Decision:
         if decision is None:
             judgement = governor.decide(_situation(session, pipeline, publication, promised), pipeline.governor)
             judgement, request = _file(session, pipeline, publication, judgement)
+            if judgement.limit:
+                # Once a month: who was told and did nothing is reminded.
+                about = f"{pipeline.name}.{judgement.limit}.{max(publication.days)[:7]}"
+                alerts.raise_alert(session, "limit", about, pipeline=pipeline.name, text=judgement.reason)
             decision = nights.record_decision(
                 session,
                 Decision(

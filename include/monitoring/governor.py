@@ -1,7 +1,7 @@
 """This file decides what is to be done about a model: pure, with a sentence and numbers for every outcome."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import date
 from typing import Any, Literal
 
@@ -68,6 +68,7 @@ class Judgement:
     triggered_by: str = ""  # first | quality | drift | schedule, where something is to be done
     version: int | None = None  # the former champion to be put back
     evidence: dict[str, Any] = field(default_factory=dict)
+    limit: str = ""  # key of the YAML's limit that was reached, where people are to be told
 
 
 def decide(situation: Situation, policy: Governor) -> Judgement:
@@ -101,11 +102,12 @@ def _repair(situation: Situation, champion: Champion, policy: Governor) -> Judge
             "can be compared with it. Start `train` by hand once, or let `governor.metric` be what it was before."
         )
     if situation.failures >= policy.stop_after:
-        return _nothing(
+        reason = (
             f"{situation.failures} trainings in a row came to nothing (`stop_after`: {policy.stop_after}): nothing is "
             "asked for until a person has looked. Training does not mend what is wrong: look at the data and the "
             "gate's words, then start `train` by hand."
         )
+        return replace(_nothing(reason), limit="stop_after")
     alarmed = _judge(situation.windows, champion, policy)
     forbidden = _forbidden(situation, champion, policy)
     if situation.estimates and alarmed.triggered_by != "drift":
@@ -135,6 +137,8 @@ def _by_promise(
         return Judgement(best.action, reason, "quality", best.version, evidence)
     held = " ".join(dict.fromkeys(forbidden[each.action] for each in situation.estimates if each.pays))
     nothing = _nothing(f"{held or 'No repair pays.'} {told} {alarmed.reason}", evidence)
+    if "monthly_hours" in held:
+        return replace(nothing, limit="monthly_hours")
     return nothing if "retrain" in forbidden else _refresh(situation, champion, policy, nothing)
 
 

@@ -268,6 +268,23 @@ def test_what_forbids_a_training_leaves_the_cheap_repairs(changes, words):
     assert beside.action == "recalibrate"
 
 
+def test_a_limit_that_was_reached_is_named_so_that_people_are_told():
+    dear = promise("retrain", 0.08, toll=0.03)
+    policy = POLICY.model_copy(update={"monthly_hours": 2.0})
+
+    assert decide(situation(*CALM, estimates=LADDER, failures=3), POLICY).limit == "stop_after"
+    assert decide(situation(*CALM, estimates=(dear,), spent_hours=2.1), policy).limit == "monthly_hours"
+    assert decide(situation(*CALM, estimates=(dear,), spent_hours=1.0), policy).limit == ""
+
+
+def test_labels_that_come_late_are_enough_for_a_repair():
+    unlabelled = [window(day, None, labelled=0, share=0.0) for day in (11, 12)]
+
+    judged = decide(situation(*BAD, *unlabelled, estimates=(promise("retrain", 0.08, toll=0.03),)), POLICY)
+
+    assert (judged.action, judged.triggered_by) == ("retrain", "quality")
+
+
 def test_an_alarm_that_no_repair_would_help_against_asks_for_nothing():
     judged = decide(situation(*BAD, estimates=(promise("recalibrate", 0.001, toll=0.005),)), POLICY)
 
