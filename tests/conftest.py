@@ -59,6 +59,7 @@ governor: {metric: auc, max_quality_drop: 0.03, max_drifted_share: 0.5, windows:
 FEATURES = Features(numeric=["distance"], categorical=["carrier"])
 
 
+@pytest.hookimpl(tryfirst=True)  # before xdist looks for groups
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Let the longest begin first and keep together what shares a slow fixture, where tests run side by side."""
     folders = ("e2e", "dags", "stages", "spark", "unit")
