@@ -23,7 +23,7 @@ demo: setup ## Watch a real model go stale and be replaced by itself (6 minutes)
 	@exec $(PY) -m include.cli demo
 
 test: setup ## Run all tests, two side by side; the demo is the first of them
-	@$(PY) -m pytest tests -n 2 --dist loadgroup
+	@$(PY) -m pytest tests -n 2 --dist loadfile --no-loadscope-reorder
 
 test-unit: setup ## Run the unit tests alone, without a database server
 	@$(PY) -m pytest tests/unit -k "not postgresql"
