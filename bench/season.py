@@ -6,7 +6,8 @@ from bench.night import PIPELINE
 from include import lake
 from include.config import load_pipeline
 from include.ledger import Release, open_ledger, releases
-from include.training.run import Stopwatch, train
+from include.training.run import train
+from include.training.store import Stopwatch
 from include.training.spec import Spec, model_folder
 
 # Training tells MLflow what it did; where nobody listens it goes on, and what MLflow takes is not measured here.
