@@ -24,7 +24,7 @@ def installation(tmp_path_factory, rides_yaml, deliver_rides, airflow_database):
     folder = tmp_path_factory.mktemp("rides")
     (folder / "pipelines").mkdir()
     (folder / "pipelines" / "rides.yaml").write_text(
-        rides_yaml.replace("holdout_days: 1", "holdout_days: 3, batch_size: 64, learning_rate: 0.02")
+        rides_yaml.replace("holdout_days: 1", "holdout_days: 3, refit: false, batch_size: 64, learning_rate: 0.02")
     )
     for day in DAYS:
         deliver_rides(folder / "data", day, ROWS, is_bad=day == BAD_DAY)
