@@ -91,7 +91,8 @@ def judge(pipeline: Pipeline, folder: Path, manifest: Manifest, champion: Releas
 def _compare(pipeline: Pipeline, manifest: Manifest, rows: pa.Table, mine: Task, rival: Model) -> Verdict:
     repair, repairs = manifest["repair"], pipeline.governor.repairs
     wanted = artefact.features_of(rival.manifest).names
-    is_raw = repair != "recalibrate" and repairs.recalibrate is not None
+    # Where only the order counts, a level that is corrected day by day has nothing to say.
+    is_raw = repair != "recalibrate" and repairs.recalibrate is not None and pipeline.gate.metric != "auc"
     theirs = rival.answer(_with_columns(pipeline, manifest, rows, wanted), corrected=not is_raw)
     task, labels, (new, old) = mine.compare(
         rows[LABEL], (mine, artefact.judged(rows, mine)), (rival.task, np.asarray(theirs, dtype=np.float64))
