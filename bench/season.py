@@ -7,8 +7,8 @@ from include import lake
 from include.config import load_pipeline
 from include.ledger import Release, open_ledger, releases
 from include.training.run import train
-from include.training.store import Stopwatch
 from include.training.spec import Spec, model_folder
+from include.training.store import Stopwatch
 
 # Training tells MLflow what it did; where nobody listens it goes on, and what MLflow takes is not measured here.
 NOBODY = "http://127.0.0.1:9"
