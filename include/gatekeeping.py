@@ -18,7 +18,7 @@ from include.evaluation import Verdict, gate, metrics, quality
 from include.learning.task import LABEL, Task
 from include.ledger import Release, open_ledger, releases, requests
 from include.pipeline import Pipeline
-from include.repairs.estimate import LOSS, Labelled, corrected_by_others
+from include.repairs.estimate import LOSS, Labelled, levelled
 from include.repairs.recent import Model, read_model
 from include.training.spec import model_folder
 
@@ -59,8 +59,9 @@ def evaluate(pipeline: Pipeline, request_id: str) -> str:
 def judge(pipeline: Pipeline, folder: Path, manifest: Manifest, champion: Release | None) -> Judged:
     """Score challenger and champion on the challenger's hold-out and return the gate's verdict.
 
-    Only days that the champion has not learned from either are compared. Where recalibrating is allowed, both are
-    judged as it would keep them: each day corrected by what the others of the hold-out show. A champion that answers
+    Only days that the champion has not learned from either are compared. Where recalibrating is allowed and more than
+    the order counts, both are judged as it would keep them: each day corrected by what the others of the hold-out show.
+    A champion that answers
     another kind of question (the YAML's task has changed) cannot be compared: the challenger then has to beat the
     constant prediction, as a first model does.
     """
@@ -91,20 +92,16 @@ def judge(pipeline: Pipeline, folder: Path, manifest: Manifest, champion: Releas
 def _compare(pipeline: Pipeline, manifest: Manifest, rows: pa.Table, mine: Task, rival: Model) -> Verdict:
     repair, repairs = manifest["repair"], pipeline.governor.repairs
     wanted = artefact.features_of(rival.manifest).names
-    # Where only the order counts, a level that is corrected day by day has nothing to say.
-    is_raw = repair != "recalibrate" and repairs.recalibrate is not None and pipeline.gate.metric != "auc"
-    theirs = rival.answer(_with_columns(pipeline, manifest, rows, wanted), corrected=not is_raw)
+    is_level = repair == "recalibrate"
+    theirs = rival.answer(_with_columns(pipeline, manifest, rows, wanted), corrected=is_level)
     task, labels, (new, old) = mine.compare(
         rows[LABEL], (mine, artefact.judged(rows, mine)), (rival.task, np.asarray(theirs, dtype=np.float64))
     )
     days = _days(pipeline, rows)
-    labelled = Labelled(task.name, labels, days)
-    if is_raw:
-        old = corrected_by_others(labelled, old, repairs.doubt_days)
-        if repair == "retrain":  # what was put back is corrected so already
-            new = corrected_by_others(labelled, new, repairs.doubt_days)
     policy = pipeline.gate
-    if repair == "recalibrate":
+    if not is_level:
+        new, old = levelled(Labelled(task.name, labels, days), (new, old), policy, repairs)
+    else:
         # It moves the level and leaves the order: only the loss can see what it is worth, and the next one mends it.
         loss = LOSS[task.name]
         margin = (repairs.recalibrate or 0.0) * quality(loss, labels, old)

@@ -9,7 +9,7 @@ from rich.panel import Panel
 from rich.table import Table
 
 from include.ledger import open_ledger, pauses
-from include.monitoring import governor
+from include.monitoring import alarms
 from include.monitoring.deciding import champion_as_judged, served_of
 from include.pipeline import Pipeline
 from include.why import Facts, at, explain, facts_of
@@ -75,9 +75,9 @@ def _windows(facts: Facts) -> Table:
     for window in facts.windows:
         # A champion of before the metric was changed was not judged by it: its windows say nothing, as to the governor.
         is_judged = champion.quality is not None
-        alarm = governor.alarm_of(served_of(window), champion, policy) if is_judged else "unknown"
+        alarm = alarms.alarm_of(served_of(window), champion, policy) if is_judged else "unknown"
         is_known = is_judged and window.quality is not None
-        drop = governor.drop_of(float(window.quality or 0), champion, policy.metric) if is_known else None
+        drop = alarms.drop_of(float(window.quality or 0), champion, policy.metric) if is_known else None
         table.add_row(
             window.day,
             f"{window.rows:,}",

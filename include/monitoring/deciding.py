@@ -25,7 +25,7 @@ from include.ledger import (
 )
 from include.ledger.tables import now
 from include.monitoring import governor
-from include.monitoring.governor import Champion, Judgement, Served, Situation
+from include.monitoring.situation import Champion, Judgement, Served, Situation
 from include.pipeline import Pipeline, Training
 from include.repairs.estimate import Estimate
 

@@ -102,6 +102,17 @@ def corrected_by_others(rows: Labelled, predictions: Floats, doubt_days: float) 
     return found
 
 
+def levelled(rows: Labelled, answers: Sequence[Floats], policy: Gate, repairs: Repairs) -> list[Floats]:
+    """Return several models' answers to the same rows as the gate compares them: as recalibrating would keep them.
+
+    They stay as they are where nothing is recalibrated, or where only the order counts: a level that is corrected day
+    by day has nothing to say about it.
+    """
+    if repairs.recalibrate is None or policy.metric == "auc":
+        return list(answers)
+    return [corrected_by_others(rows, each, repairs.doubt_days) for each in answers]
+
+
 def estimate(  # noqa: PLR0913  all that a repair could be made of
     rows: Labelled,
     champion: Answers,

@@ -27,9 +27,7 @@ log = logging.getLogger(__name__)
 
 
 def estimates(pipeline: Pipeline) -> list[Estimate]:
-    """Return what each repair promises; nothing where there is no champion, or too few labelled days that it can be
-    judged on.
-    """  # noqa: D205
+    """Return what each repair promises; nothing without a champion, or with too few labelled days to judge by."""
     policy = pipeline.governor.repairs
     with open_ledger() as session:
         champion = releases.champion_of(session, pipeline.name)

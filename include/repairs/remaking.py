@@ -51,17 +51,19 @@ def _remake(spec: Spec, seconds: Stopwatch) -> dict[str, Any]:
     days = holdout[pipeline.date].to_numpy(zero_copy_only=False).astype(str)
     rows = Labelled(task.name, task.encode(holdout[LABEL]), days)
     with seconds("steps"):
-        judged, content = raw, base.content
+        kept, content = raw, base.content  # as recalibrating keeps it, without a day's own labels
         correction = calibration.CALIBRATIONS[task.name]()
         if policy.recalibrate is not None:
-            judged = corrected_by_others(rows, raw, policy.doubt_days)
+            kept = corrected_by_others(rows, raw, policy.doubt_days)
             correction = calibration.fit(task.name, rows.labels, raw, days, doubt_days=policy.doubt_days)
             content = corrected(base.content, correction)
     log.info("%s network %s on %s rows: %s", spec.repair, base.network[:12], len(holdout), correction)
     answers = Model(base.folder, base.manifest, content).answer(holdout, corrected=True)
     answered = artefact.with_answers(holdout, task, answers)
+    # A former champion meets this one as a new network does: the gate brings both to their level.
+    judged = kept if spec.repair == "recalibrate" else raw
     answered = artefact.with_answers(answered, task, judged, prefix=artefact.JUDGED)
-    everyone, labels, (known,) = task.compare(holdout[LABEL], (task, judged))
+    everyone, labels, (known,) = task.compare(holdout[LABEL], (task, kept))
     manifest = {
         **{name: value for name, value in base.manifest.items() if name != "recipe_days"},
         "request_id": spec.request_id,

@@ -10,9 +10,18 @@ from include.evaluation import gate, quality
 from include.learning.calibration import CALIBRATIONS, Calibration, fit
 from include.learning.scoring import Floats
 from include.monitoring import governor
-from include.monitoring.governor import Champion, Judgement, Served, Situation
-from include.policy import Governor
-from include.repairs.estimate import FEWEST_DAYS, LOSS, Answers, Estimate, Labelled, corrected_by_others, estimate
+from include.monitoring.situation import Champion, Judgement, Served, Situation
+from include.policy import Governor, Repairs
+from include.repairs.estimate import (
+    FEWEST_DAYS,
+    LOSS,
+    Answers,
+    Estimate,
+    Labelled,
+    corrected_by_others,
+    estimate,
+    levelled,
+)
 from include.replay.history import History, Models
 from include.replay.policies import Policy
 
@@ -189,11 +198,10 @@ class Replay:
     def _passes(self, answers: Floats, start: int, day: int) -> bool:
         if day - start < 1:
             return False
-        rows, repairs = self._labelled(start, day), self.policy.governor and self.policy.governor.repairs
-        new, old = self._of(answers, start, day), self._of(self._network(self.serving.network), start, day)
-        if repairs and repairs.recalibrate is not None:
-            new, old = (corrected_by_others(rows, found, repairs.doubt_days) for found in (new, old))
-        return gate(self.history.task, rows.labels, new, old, rows.days, policy=self.pipeline.gate).passed
+        rows, policy = self._labelled(start, day), self.pipeline.gate
+        both = (self._of(answers, start, day), self._of(self._network(self.serving.network), start, day))
+        new, old = levelled(rows, both, policy, self._repairs)
+        return gate(self.history.task, rows.labels, new, old, rows.days, policy=policy).passed
 
     def _recalibrate(self, day: int, judged: Judgement) -> bool:
         del judged
@@ -207,14 +215,12 @@ class Replay:
         return True
 
     def _corrected(self, base: Serving, day: int) -> Serving:
-        if self.policy.governor is None:
-            raise ValueError("Only a governor recalibrates.")
-        repairs = self.policy.governor.repairs
+        repairs = self._repairs
         start = max(base.network[1] + 1, day + 1 - repairs.window_days)
         rows, raw = self._labelled(start, day), self._of(self._network(base.network), start, day)
         found = fit(rows.task, rows.labels, raw, rows.days, doubt_days=repairs.doubt_days)
         by_others = corrected_by_others(rows, raw, repairs.doubt_days)
-        worth = quality(self.policy.governor.metric, rows.labels, by_others)
+        worth = quality(self.pipeline.governor.metric, rows.labels, by_others)
         return replace(base, version=self._next(), correction=found, quality=worth, judged_until=day)
 
     def _retrain_by_calendar(self, day: int) -> None:
@@ -260,6 +266,10 @@ class Replay:
 
     def _of(self, answers: Floats, first: int, last: int) -> Floats:
         return answers[self.history.rows(first, last)].astype(np.float64)
+
+    @property
+    def _repairs(self) -> Repairs:
+        return (self.policy.governor or self.pipeline.governor).repairs
 
     def _next(self) -> int:
         self.versions += 1

@@ -13,7 +13,7 @@ from include.learning.multiclass import Multiclass
 from include.learning.regression import Regression
 from include.ledger import nights, open_ledger
 from include.monitoring import deciding, governor, measuring, workspace
-from include.monitoring.governor import Champion, Situation
+from include.monitoring.situation import Champion, Situation
 from include.policy import Gate, Governor
 
 

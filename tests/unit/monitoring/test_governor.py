@@ -5,7 +5,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from include.learning.metrics import METRICS
-from include.monitoring.governor import Champion, Served, Situation, alarm_of, decide
+from include.monitoring.alarms import alarm_of
+from include.monitoring.governor import decide
+from include.monitoring.situation import Champion, Served, Situation
 from include.policy import Governor
 from include.repairs.estimate import Estimate
 
