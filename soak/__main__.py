@@ -1,6 +1,7 @@
 """This file runs the long trials and writes what came of them into bench/soak.json: `python -m soak [NAME …]`."""
 
 import json
+import signal
 import sys
 from collections.abc import Callable
 from typing import Any
@@ -19,7 +20,9 @@ TRIALS: dict[str, Callable[[], dict[str, Any]]] = {
 
 
 def main(wanted: list[str]) -> None:
-    """Run the trials asked for (all, if none is), and write each one down when it is over."""
+    """Run the trials asked for (all, if none is), and write each one down when it is over, or when it was stopped."""
+    for number in (signal.SIGINT, signal.SIGTERM):  # a shell's background job ignores the first by default
+        signal.signal(number, signal.default_int_handler)
     for name in wanted or TRIALS:
         write_down(RESULTS, name, TRIALS[name]())
         reliability.write_page(json.loads(RESULTS.read_text()))

@@ -85,8 +85,8 @@ def decisions_of(lived: Replay) -> list[str]:
 def table_of(found: dict[str, dict[str, float]], title: str) -> Table:
     """Return the policies' numbers for people, the best first."""
     table = Table(title=title, title_justify="left")
-    for column in ("policy", "loss", "AUC", "trainings", "recalibrations", "reinstatements", "compute"):
-        table.add_column(column, justify="left" if column == "policy" else "right")
+    for column in ("policy", "loss", "AUC", "trained", "recalib.", "reinst.", "compute"):
+        table.add_column(column, justify="left" if column == "policy" else "right", overflow="fold")
     for name, each in sorted(found.items(), key=lambda item: item[1]["log_loss"]):
         table.add_row(
             name,
