@@ -1,4 +1,4 @@
-"""This file is `evergreen up`, `down`, `airflow`, `backup` and `restore`: the services and what they keep."""
+"""This file is `evergreen up`, `down`, `seed`, `airflow`, `backup` and `restore`: the services and what they keep."""
 
 import os
 from pathlib import Path
@@ -27,6 +27,20 @@ def up() -> None:
     for name, place in places.items():
         console.print(f"[bold]{name:<16}[/] {place}", soft_wrap=True, highlight=False)
     console.print("`make down` stops them; their logs are in", stack.data / "logs")
+
+
+def seed(pipeline: Annotated[str, typer.Argument(help="A pipeline that comes with Evergreen.")]) -> None:
+    """Lay a shipped pipeline's real data out in its landing zone: a file of events and one of labels a day."""
+    from include.demo import bikes
+    from include.demo.flights import Deliveries
+    from include.errors import ConfigError
+    from include.settings import load_settings
+
+    data = load_settings().data
+    known = {"bike_demand": bikes.seed, "flight_delays": lambda data: Deliveries(data).seed(delivered_until="9999")}
+    if pipeline not in known:
+        raise ConfigError(f"'{pipeline}' has no data of its own here. Those that have: {', '.join(known)}.")
+    console.print(f"{known[pipeline](data)} days in {data / 'landing' / pipeline}. Ingest them: {pipeline}__ingest.")
 
 
 def airflow(context: typer.Context) -> None:

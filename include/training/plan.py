@@ -10,10 +10,12 @@ import pyarrow.compute as pc
 from sqlalchemy.orm import Session
 
 from include import atomic, lake
+from include.accelerators import accelerator_named
 from include.artefact import read_manifest
 from include.errors import ConfigError, NotEnoughDataError
 from include.ledger import Release, Request, nights, open_ledger, releases
-from include.pipeline import Pipeline, Training
+from include.pipeline import Pipeline
+from include.recipe import Training
 from include.repairs.estimate import FEWEST_DAYS
 from include.training.spec import Spec, model_folder
 
@@ -57,6 +59,7 @@ def plan(pipeline: Pipeline, request_id: str) -> str:
         training=training,
         sample_rows=pipeline.monitoring.sample_rows,
         folder=folder,
+        accelerator=accelerator_named(training.accelerator),
     )
     log.info("Train on %s to %s, hold out %s to %s, snapshot %s", *train_days, *holdout_days, snapshot_id)
     return _write(spec)
@@ -83,7 +86,7 @@ def windows(labelled: Mapping[str, int], training: Training, name: str) -> tuple
 
 
 def _write(spec: Spec) -> str:
-    path = spec.folder.with_name(f"{spec.folder.name}.spec.json")
+    path = spec.work / "spec.json"
     atomic.write_text(path, spec.model_dump_json(indent=2))
     return str(path)
 
@@ -129,8 +132,8 @@ def _remake(pipeline: Pipeline, request: Request, base: Release, published: list
 
 
 def _as_asked(training: Training, detail: Mapping[str, Any]) -> Training:
-    # A person may ask for another window or number of epochs in the trigger form.
-    asked = {name: detail[name] for name in ("window_days", "epochs") if name in detail}
+    # A person may ask for another window, number of epochs or accelerator in the trigger form.
+    asked = {name: detail[name] for name in ("window_days", "epochs", "accelerator") if name in detail}
     return Training.model_validate({**training.model_dump(), **asked})
 
 

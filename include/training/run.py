@@ -1,11 +1,13 @@
 """This file is one training from beginning to end: data, network, graph, and all that is said about the model."""
 
 import logging
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
-import numpy as np
 import pyarrow as pa
 
 from include import artefact
@@ -15,17 +17,31 @@ from include.learning.kinds import KINDS
 from include.learning.metrics import metrics_of
 from include.learning.scoring import Floats
 from include.learning.task import Task
-from include.training import export
-from include.training.data import Window, load_windows, newest
-from include.training.heads import head_of
-from include.training.importance import importance_of
-from include.training.models import TabularNet
-from include.training.preprocessing import categories_of, fit_preprocessor, transform
+from include.training import data, export
+from include.training.checkpoint import Checkpoints
+from include.training.curves import Curves
+from include.training.data import Seen, Window, window_of
+from include.training.frameworks import framework
+from include.training.importance import SAMPLE_ROWS, importance_of
+from include.training.layout import Layout
+from include.training.notice import Notice
+from include.training.preprocessing import transform
+from include.training.rows import Span, fetch
 from include.training.spec import Spec
 from include.training.store import Files, Stopwatch, store
-from include.training.torch_trainer import Curves, Trainer, make_deterministic
+from include.training.stream import Stream, fitting_batch
 
 log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where a training runs: the framework, this process among those of the training, and its notice to end."""
+
+    framework: Any
+    rank: int
+    world: int
+    notice: Notice
 
 
 @dataclass(frozen=True)
@@ -37,7 +53,7 @@ class Fitted:
     predictions: Floats  # for the hold-out
     parity: float
     labels: Floats  # learned from
-    categories: dict[str, list[str]]
+    seen: Seen
     curves: Curves
 
 
@@ -45,83 +61,118 @@ def train(spec: Spec, seconds: Stopwatch) -> dict[str, Any]:
     """Train, export, check, report and track a model; its folder appears at the end, whole. Return the manifest.
 
     With `refit`, what is judged on the hold-out is then learned again from as many days up to the newest one: that
-    model is the one to be served.
+    model is the one to be served. Of several processes the first one returns the manifest, the others an empty one.
+
+    :raises TrainingInterruptedError: if it was asked to end; the same call goes on from there.
     """
+    trains = framework(spec.training.framework)
+    trains.make_deterministic(spec.training.seed, spec.accelerator.threads)
+    with trains.process_group() as (rank, world), _scratch(spec, is_first=rank == 0):
+        return _train(spec, Place(trains, rank, world, Notice()), seconds)
+
+
+def _train(spec: Spec, place: Place, seconds: Stopwatch) -> dict[str, Any]:
     with seconds("data"):
-        window, holdout = load_windows(spec)
-    judged = served = fit(spec, window, holdout, seconds)
+        rows = fetch(spec)
+        window, held_out = rows.span(*spec.train_days), rows.span(*spec.holdout_days)
+        data.check(window, spec, f"training window {spec.train_days[0]} to {spec.train_days[1]}")
+        data.check(held_out, spec, f"hold-out {spec.holdout_days[0]} to {spec.holdout_days[1]}")
+        holdout = window_of(held_out.table(), spec)
+    judged = served = fit(spec, place, window, holdout, seconds)
     learned = window
     if spec.training.refit:
-        learned = newest(window, holdout, spec.training.window_days)
+        learned = (window | held_out).newest(spec.training.window_days)
         log.info("Learn again from %s rows, %s to %s", len(learned), learned.days[0], learned.days[-1])
-        served = fit(spec, learned, holdout, seconds)
+        served = fit(spec, place, learned, holdout, seconds)
+    if judged is None or served is None:
+        return {}
+    features = spec.training.features
     with seconds("importance"):
-        graph = artefact.session_of(judged.content)
-        importance = importance_of(graph, (window, holdout), spec.training.features, judged.task)
+        sample = window_of(window.sample(SAMPLE_ROWS, spec.training.seed), spec)
+        importance = importance_of(artefact.session_of(judged.content), (sample, holdout), features, judged.task)
 
     everyone, labels, (known,) = judged.task.compare(holdout.labels, (judged.task, judged.predictions))
     manifest = {
-        **_about_data(spec, learned, holdout),
+        **_about_data(spec, learned, len(holdout)),
         "recipe_days": list(spec.train_days),  # what the judged answers had been learned from
         "task": served.task.as_dict(),
         "labels": served.task.summary(served.labels),
         "sha256": artefact.sha256_of(served.content),
         "metrics": metrics(everyone, labels, known),
-        "categories": served.categories,
+        "categories": served.seen.categories,
+        "ranges": served.seen.ranges,
         "parity": served.parity,
         "importance": importance,
         **_about_steps(spec, judged.curves),
     }
-    answered = artefact.with_answers(holdout.as_table(spec), served.task, served.predictions)
+    answered = artefact.with_answers(holdout.table, served.task, served.predictions)
     if served is not judged:
         answered = artefact.with_answers(answered, judged.task, judged.predictions, prefix=artefact.JUDGED)
     return store(spec, manifest, Files(served.content, answered, _reference(spec, served, learned)), seconds)
 
 
-def fit(spec: Spec, window: Window, holdout: Window, seconds: Stopwatch) -> Fitted:
-    """Fit preprocessing and network to a window and export them as one graph; the hold-out is only looked at."""
-    make_deterministic(spec.training.seed)
-    features = spec.training.features
+def fit(spec: Spec, place: Place, span: Span, holdout: Window, seconds: Stopwatch) -> Fitted | None:
+    """Fit preprocessing and network to a window and export them as one graph; the hold-out is only looked at.
+
+    :returns: nothing in any process but the first.
+    """
+    training, features = spec.training, spec.training.features
+    place.framework.make_deterministic(training.seed, spec.accelerator.threads)
     with seconds("data"):
-        log.info("Learn from %s rows, look at %s held out", len(window), len(holdout))
-        preprocessor = fit_preprocessor(window.columns, features)
-        matrix, holdout_matrix = (transform(preprocessor, part.columns, features) for part in (window, holdout))
-        task = KINDS[spec.training.task].learn(window.labels)
-        labels, holdout_labels = task.encode(window.labels), task.encode(holdout.labels)
+        log.info("Learn from %s rows, look at %s held out", len(span), len(holdout))
+        known = data.check(span, spec, "training window")
+        task = KINDS[training.task].learn(known)
+        seen = data.look(span, features)
+        preprocessor = data.fit_to(span, spec, seen)
+        blocks = data.prepare(span, spec, preprocessor, task)
+        held_out = transform(preprocessor, holdout.columns, features), data.encoded(task, holdout.labels)
+        layout = Layout(len(features.numeric), tuple(len(values) for values in seen.categories.values()))
+        labels = data.as_floats(task, known)
     with seconds("steps"):
-        categories = categories_of(preprocessor, features)
-        sizes = [len(seen) for seen in categories.values()]
-        head = head_of(task)
-        network = TabularNet(len(features.numeric), sizes, spec.training, start=head.start(labels))
-        trainer = Trainer(network, head, spec.training)
-        judge = partial(_qualities, task, holdout_labels)
-        curves = trainer.fit((matrix, labels), (holdout_matrix, holdout_labels), judge)
+        batch_size = training.batch_size or fitting_batch(len(span))
+        stream = Stream(blocks, batch_size, training.seed, place.rank, place.world)
+        trainer = place.framework.build(training, layout, task, data.encoded(task, known))
+        judge = partial(_qualities, task, data.as_floats(task, holdout.labels))
+        curves = trainer.fit(stream, held_out, judge, _checkpoints(spec, span, place), place.notice)
+    if place.rank:
+        return None
     with seconds("export"):
-        expected = trainer.predict(holdout_matrix)
-        content = export.export(preprocessor, trainer.model, features)
+        expected = trainer.predict(held_out[0])
+        content = export.export(preprocessor, trainer.graph(layout.width), features)
         predictions, parity = export.check_same(content, holdout.columns, expected, features, task)
-    return Fitted(task, content, predictions, parity, labels, categories, curves)
+    return Fitted(task, content, predictions, parity, labels, seen, curves)
+
+
+@contextmanager
+def _scratch(spec: Spec, *, is_first: bool) -> Iterator[None]:
+    """Remove what is only needed until there is a model, or where another try would end the same."""
+    try:
+        yield
+    except ValueError:
+        shutil.rmtree(spec.scratch, ignore_errors=True)
+        raise
+    if is_first:
+        shutil.rmtree(spec.scratch, ignore_errors=True)
+
+
+def _checkpoints(spec: Spec, span: Span, place: Place) -> Checkpoints:
+    """Return where the state of fitting a window is kept; the recipe is all that the weights depend on."""
+    recipe = f"{spec.fingerprint}, {span.days}, {place.framework.version()}, {place.world} processes"
+    folder = spec.checkpoints or str(spec.scratch / "checkpoints")
+    return Checkpoints(f"{folder}/{span.days[0]}-{span.days[-1]}", recipe, spec.training.checkpoint_seconds)
 
 
 def _qualities(task: Task, labels: Floats, predictions: Floats) -> dict[str, float]:
     return {name: quality(name, labels, predictions) for name in metrics_of(task.name)}
 
 
-def _reference(spec: Spec, served: Fitted, window: Window) -> pa.Table:
-    size = min(spec.sample_rows, len(window))
-    rows = np.sort(np.random.default_rng(spec.training.seed).choice(len(window), size, replace=False))
-    columns = {name: values[rows] for name, values in window.columns.items()}
-    predictions = artefact.predict(artefact.session_of(served.content), columns, spec.training.features)
-    return artefact.with_answers(window.as_table(spec, rows), served.task, predictions)
+def _reference(spec: Spec, served: Fitted, span: Span) -> pa.Table:
+    sample = window_of(span.sample(spec.sample_rows, spec.training.seed), spec)
+    predictions = artefact.predict(artefact.session_of(served.content), sample.columns, spec.training.features)
+    return artefact.with_answers(sample.table, served.task, predictions)
 
 
-def _about_data(spec: Spec, window: Window, holdout: Window) -> dict[str, Any]:
-    numeric = {name: window.columns[name] for name in spec.training.features.numeric}
-    ranges = {
-        name: [float(np.nanmin(values)), float(np.nanmax(values))]
-        for name, values in numeric.items()
-        if not np.isnan(values).all()
-    }
+def _about_data(spec: Spec, span: Span, holdout_rows: int) -> dict[str, Any]:
     return {
         "pipeline": spec.pipeline,
         "description": load_pipeline(spec.pipeline).description,
@@ -131,11 +182,10 @@ def _about_data(spec: Spec, window: Window, holdout: Window) -> dict[str, Any]:
         "features": spec.training.features.model_dump(),
         "target": spec.training.target,
         "snapshot_id": spec.snapshot_id,
-        "train_days": [str(window.days[0]), str(window.days[-1])],
+        "train_days": [span.days[0], span.days[-1]],
         "holdout_days": list(spec.holdout_days),
-        "train_rows": len(window),
-        "holdout_rows": len(holdout),
-        "ranges": ranges,
+        "train_rows": len(span),
+        "holdout_rows": holdout_rows,
     }
 
 

@@ -8,7 +8,8 @@ import pytest
 
 from include.errors import ConfigError, NotEnoughDataError
 from include.ledger import nights, open_ledger, requests
-from include.pipeline import Features, Pipeline, Training
+from include.pipeline import Pipeline
+from include.recipe import Features, Training
 from include.settings import Settings
 from include.training.plan import plan, windows
 from include.training.spec import read_spec
