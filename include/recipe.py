@@ -61,6 +61,17 @@ class Training(Strict):
         "one_cycle",
         description="How the size of steps changes: one_cycle (up, then down), cosine (down), constant.",
     )
+    patience: int | None = Field(
+        None,
+        ge=1,
+        description="Epochs without a lower loss on the newest tenth of the window's days, which is not learned from "
+        "then, after which training stops and the best weights are taken; none: all epochs.",
+    )
+    class_weights: Literal["balanced"] | dict[str, float] | None = Field(
+        None,
+        description="How much a row of each class counts: balanced (rare ones more), or by class (binary: 'true' and "
+        "'false'); none: all the same. Weighted answers are off in level until a recalibration.",
+    )
     precision: Literal["float32", "bfloat16"] = Field(
         "float32", description="bfloat16: faster on GPUs and TPUs; weights and optimiser stay float32."
     )

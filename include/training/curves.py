@@ -26,8 +26,10 @@ def no_judge(_predictions: npt.NDArray[np.float32]) -> dict[str, float]:
 class Curves:
     """What was measured after each epoch."""
 
+    epochs: int = 0  # asked for
     loss: list[float] = field(default_factory=list)
     holdout_loss: list[float] = field(default_factory=list)
+    validation_loss: list[float] = field(default_factory=list)  # where it says when to stop
     rows_per_second: list[float] = field(default_factory=list)
     memory_mb: list[float] = field(default_factory=list)  # of this process, as the kernel counts it (RSS)
     quality: dict[str, list[float]] = field(default_factory=dict)  # on the hold-out, by metric
@@ -35,7 +37,9 @@ class Curves:
     def as_dict(self) -> dict[str, list[float]]:
         """Return all curves by name."""
         curves = asdict(self)
-        return curves | {f"holdout_{name}": values for name, values in curves.pop("quality").items()}
+        del curves["epochs"]
+        curves |= {f"holdout_{name}": values for name, values in curves.pop("quality").items()}
+        return {name: values for name, values in curves.items() if values}
 
     def as_state(self) -> dict[str, Any]:
         """Return all there is, for a checkpoint."""
@@ -45,6 +49,17 @@ class Curves:
     def from_state(cls, state: dict[str, Any]) -> Self:
         """Return the curves that a checkpoint holds."""
         return cls(**state)
+
+    @property
+    def best_epoch(self) -> int:
+        """Return the number of the epoch whose weights were taken, where one was chosen; else of all epochs."""
+        return int(np.argmin(self.validation_loss)) + 1 if self.validation_loss else self.epochs
+
+    def add_validation(self, loss: float, patience: int | None) -> tuple[bool, bool]:
+        """Note an epoch's validation loss; tell whether it is the best so far, and whether it is time to stop."""
+        self.validation_loss.append(loss)
+        since = len(self.validation_loss) - self.best_epoch
+        return since == 0, patience is not None and since >= patience
 
     def add(  # noqa: PLR0913  everything that is told about an epoch
         self,

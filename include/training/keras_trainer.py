@@ -21,6 +21,7 @@ from keras.optimizers.schedules import CosineDecay
 from include.errors import TrainingInterruptedError
 from include.learning.task import Task
 from include.recipe import Training
+from include.training.balance import weights_of
 from include.training.checkpoint import Checkpoint, Checkpoints
 from include.training.curves import Curves, Judge, no_judge
 from include.training.keras_export import graph_of
@@ -88,46 +89,53 @@ def build(training: Training, layout: Layout, task: Task, labels: npt.NDArray[An
     with strategy().scope():
         network = make("mixed_bfloat16" if training.precision == "bfloat16" else "float32")
     served = network if training.precision == "float32" else make("float32")
-    return Trainer(network, served, head, training)
+    return Trainer(network, served, head, training, weights_of(training, task, labels))
 
 
 class Trainer:
     """Fits a network to labels; the head says what its outputs mean.
 
     :param served: the network as it is served, in full precision; it takes over the weights that were learned.
+    :param class_weights: how much a row of each class counts; none: all the same.
     """
 
-    def __init__(self, network: keras.Model, served: keras.Model, head: Head, training: Training) -> None:
+    def __init__(  # noqa: PLR0913  what it trains, and how
+        self,
+        network: keras.Model,
+        served: keras.Model,
+        head: Head,
+        training: Training,
+        class_weights: Matrix | None = None,
+    ) -> None:
         """Note network and head; nothing is learned yet."""
+        self._class_weights = class_weights
+        self._best: list[npt.NDArray[Any]] = []
         self.training = training
         self.network = network
         self.served = served
         self.head = head
-        self.curves = Curves()
+        self.curves = Curves(training.epochs)
         self._was_saved = False
 
-    def fit(
+    def fit(  # noqa: PLR0913  what is learned from, looked at, and kept
         self,
         stream: Stream,
         holdout: tuple[Matrix, Labels],
         judge: Judge = no_judge,
         checkpoints: Checkpoints | None = None,
         notice: Notice | None = None,
+        validation: tuple[Matrix, Labels] | None = None,
     ) -> Curves:
         """Learn for all epochs, or go on where a checkpoint left off, and return the curves.
 
         :param holdout: only looked at.
         :param judge: returns the metrics of predictions for the hold-out.
+        :param validation: its loss says when to stop, where the YAML has `patience`.
         :raises TrainingFailedError: if the loss is no longer a number.
         :raises TrainingInterruptedError: if notice was given; the state after the last step is saved.
         """
         training, steps = self.training, stream.steps_per_epoch
-        with strategy().scope():
-            self.optimizer = keras.optimizers.AdamW(
-                learning_rate(training, steps * training.epochs), weight_decay=training.weight_decay
-            )
-            self.optimizer.build(self.network.trainable_variables)
-            self._loss = tf.Variable(0.0, aggregation=tf.VariableAggregation.SUM)  # of this epoch's rows so far
+        self._prepare(steps * training.epochs)
         found = checkpoints.newest() if checkpoints else None
         first = self._restore(found) if found else 0
         run_step = tf.function(self._run_step, jit_compile=training.compile or None, reduce_retracing=True)
@@ -136,8 +144,11 @@ class Trainer:
             self._share(run_step, batch)
             if step % steps == 0:
                 speed = (step - began_at) * stream.batch_size / (time.perf_counter() - started)
+                is_over = validation is not None and self._is_over(validation)
                 self._end_epoch(step // steps, stream.blocks.num_rows, speed, holdout, judge)
                 started, began_at = time.perf_counter(), step
+                if is_over:
+                    break
             is_asked = bool(notice)
             if checkpoints and (is_asked or checkpoints.is_due()):
                 self._save(step, checkpoints)
@@ -145,11 +156,25 @@ class Trainer:
                 raise TrainingInterruptedError(
                     f"Asked to end: stopped after step {step}, to be gone on with from there."
                 )
-        if checkpoints and self._was_saved:
-            self._save(steps * training.epochs, checkpoints)
+        self._end(steps * training.epochs, checkpoints)
+        return self.curves
+
+    def _prepare(self, steps: int) -> None:
+        """Make optimiser and schedule."""
+        training = self.training
+        with strategy().scope():
+            self.optimizer = keras.optimizers.AdamW(learning_rate(training, steps), weight_decay=training.weight_decay)
+            self.optimizer.build(self.network.trainable_variables)
+            self._loss = tf.Variable(0.0, aggregation=tf.VariableAggregation.SUM)  # of this epoch's rows so far
+
+    def _end(self, step: int, checkpoints: Checkpoints | None) -> None:
+        """Take the best weights, if any were chosen, and hand them over to what is served."""
+        if self._best:
+            self.network.set_weights(self._best)
+        if checkpoints and self._was_saved:  # only what took long enough to be saved is worth saving at the end
+            self._save(step, checkpoints)
         if self.served is not self.network:
             self.served.set_weights(self.network.get_weights())
-        return self.curves
 
     def predict(self, matrix: Matrix) -> Matrix:
         """Return answers, shape [rows] or [rows, classes]."""
@@ -189,6 +214,8 @@ class Trainer:
         context = tf.distribute.get_replica_context()
         with tf.GradientTape() as tape:
             losses = self.head.losses(tf.cast(self.network(matrix, training=True), tf.float32), labels)
+            if self._class_weights is not None:
+                losses *= tf.gather(self._class_weights, tf.cast(labels, tf.int32))
             loss = tf.reduce_mean(losses) * weight / context.num_replicas_in_sync
         gradients = tape.gradient(loss, [variable.value for variable in variables])
         if context.num_replicas_in_sync > 1:
@@ -197,28 +224,51 @@ class Trainer:
         self._loss.assign_add(tf.reduce_sum(losses))
 
     def _end_epoch(self, epoch: int, num_rows: int, speed: float, holdout: tuple[Matrix, Labels], judge: Judge) -> None:
-        matrix, labels = holdout
-        outputs = tf.concat([self.network(part, training=False) for part in _parts(matrix)], axis=0)
-        outputs = tf.cast(outputs, tf.float32)
+        outputs, loss = self._look(holdout)
         self.curves.add(
             epoch,
             self.training,
             loss=float(self._loss.numpy()) / num_rows,
-            holdout_loss=float(tf.reduce_mean(self.head.losses(outputs, labels))),
+            holdout_loss=loss,
             speed=speed,
             quality=judge(self.head.answers(outputs).numpy()),
             device=",".join(device.name.rpartition("device:")[2] for device in tf.config.list_logical_devices()),
         )
         self._loss.assign(0.0)
 
+    def _look(self, rows: tuple[Matrix, Labels]) -> tuple[Any, float]:
+        """Return the outputs for rows that are not learned from, and their mean loss."""
+        matrix, labels = rows
+        outputs = tf.concat([self.network(part, training=False) for part in _parts(matrix)], axis=0)
+        outputs = tf.cast(outputs, tf.float32)
+        return outputs, float(tf.reduce_mean(self.head.losses(outputs, labels)))
+
+    def _is_over(self, validation: tuple[Matrix, Labels]) -> bool:
+        """Note an epoch's loss on the validation rows; tell whether the best one was long enough ago."""
+        is_best, is_over = self.curves.add_validation(self._look(validation)[1], self.training.patience)
+        if is_best:
+            self._best = self.network.get_weights()
+        return is_over
+
+    def _pause(self, step: int, checkpoints: Checkpoints | None, notice: Notice | None) -> None:
+        """Save if it is time, and stop if that was asked for."""
+        is_asked = bool(notice)
+        if checkpoints and (is_asked or checkpoints.is_due()):
+            self._save(step, checkpoints)
+        if is_asked:
+            raise TrainingInterruptedError(f"Asked to end: stopped after step {step}, to go on from there.")
+
     def _save(self, step: int, checkpoints: Checkpoints) -> None:
         self._was_saved = True
         arrays = {f"{kind}/{number}": variable.numpy() for kind, number, variable in self._variables()}
+        arrays |= {f"best/{number}": weights for number, weights in enumerate(self._best)}
         checkpoints.save(step, {**arrays, "loss": np.asarray(self._loss.numpy())}, {"curves": self.curves.as_state()})
 
     def _restore(self, found: Checkpoint) -> int:
         for kind, number, variable in self._variables():
             variable.assign(found.arrays[f"{kind}/{number}"])
+        best = found.under("best")
+        self._best = [best[str(number)] for number in range(len(best))]
         self._loss.assign(found.arrays["loss"])
         self.curves = Curves.from_state(found.state["curves"])
         return found.step

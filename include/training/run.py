@@ -12,11 +12,13 @@ import pyarrow as pa
 
 from include import artefact
 from include.config import load_pipeline
+from include.errors import NotEnoughDataError
 from include.evaluation import metrics, quality
 from include.learning.kinds import KINDS
 from include.learning.metrics import metrics_of
 from include.learning.scoring import Floats
 from include.learning.task import Task
+from include.recipe import Features, Training
 from include.training import data, export
 from include.training.checkpoint import Checkpoints
 from include.training.curves import Curves
@@ -29,9 +31,11 @@ from include.training.preprocessing import transform
 from include.training.rows import Span, fetch
 from include.training.spec import Spec
 from include.training.store import Files, Stopwatch, store
-from include.training.stream import Stream, fitting_batch
+from include.training.stream import Labels, Matrix, Stream, fitting_batch
 
 log = logging.getLogger(__name__)
+
+VALIDATION_SHARE = 0.1
 
 
 @dataclass(frozen=True)
@@ -78,15 +82,17 @@ def _train(spec: Spec, place: Place, seconds: Stopwatch) -> dict[str, Any]:
         data.check(window, spec, f"training window {spec.train_days[0]} to {spec.train_days[1]}")
         data.check(held_out, spec, f"hold-out {spec.holdout_days[0]} to {spec.holdout_days[1]}")
         holdout = window_of(held_out.table(), spec)
-    judged = served = fit(spec, place, window, holdout, seconds)
-    learned = window
-    if spec.training.refit:
-        learned = (window | held_out).newest(spec.training.window_days)
+    training = spec.training
+    judged, epochs = fit(spec, training, place, window, holdout, seconds)
+    served, learned = judged, window
+    if training.refit:
+        learned = (window | held_out).newest(training.window_days)
         log.info("Learn again from %s rows, %s to %s", len(learned), learned.days[0], learned.days[-1])
-        served = fit(spec, place, learned, holdout, seconds)
+        again = training.model_copy(update={"epochs": epochs, "patience": None})
+        served, _ = fit(spec, again, place, learned, holdout, seconds)
     if judged is None or served is None:
         return {}
-    features = spec.training.features
+    features = training.features
     with seconds("importance"):
         sample = window_of(window.sample(SAMPLE_ROWS, spec.training.seed), spec)
         importance = importance_of(artefact.session_of(judged.content), (sample, holdout), features, judged.task)
@@ -111,21 +117,25 @@ def _train(spec: Spec, place: Place, seconds: Stopwatch) -> dict[str, Any]:
     return store(spec, manifest, Files(served.content, answered, _reference(spec, served, learned)), seconds)
 
 
-def fit(spec: Spec, place: Place, span: Span, holdout: Window, seconds: Stopwatch) -> Fitted | None:
+def fit(  # noqa: PLR0913  what is learned, from what, where
+    spec: Spec, training: Training, place: Place, span: Span, holdout: Window, seconds: Stopwatch
+) -> tuple[Fitted | None, int]:
     """Fit preprocessing and network to a window and export them as one graph; the hold-out is only looked at.
 
-    :returns: nothing in any process but the first.
+    :returns: nothing in any process but the first; and how many epochs were best.
     """
-    training, features = spec.training, spec.training.features
+    features = training.features
     place.framework.make_deterministic(training.seed, spec.accelerator.threads)
     with seconds("data"):
+        span, aside = set_aside(span) if training.patience else (span, None)
         log.info("Learn from %s rows, look at %s held out", len(span), len(holdout))
         known = data.check(span, spec, "training window")
         task = KINDS[training.task].learn(known)
         seen = data.look(span, features)
         preprocessor = data.fit_to(span, spec, seen)
         blocks = data.prepare(span, spec, preprocessor, task)
-        held_out = transform(preprocessor, holdout.columns, features), data.encoded(task, holdout.labels)
+        held_out = _as_seen(holdout, preprocessor, features, task)
+        validation = _as_seen(window_of(aside.table(), spec), preprocessor, features, task) if aside else None
         layout = Layout(len(features.numeric), tuple(len(values) for values in seen.categories.values()))
         labels = data.as_floats(task, known)
     with seconds("steps"):
@@ -133,14 +143,34 @@ def fit(spec: Spec, place: Place, span: Span, holdout: Window, seconds: Stopwatc
         stream = Stream(blocks, batch_size, training.seed, place.rank, place.world)
         trainer = place.framework.build(training, layout, task, data.encoded(task, known))
         judge = partial(_qualities, task, data.as_floats(task, holdout.labels))
-        curves = trainer.fit(stream, held_out, judge, _checkpoints(spec, span, place), place.notice)
+        kept = _checkpoints(spec, training, span, place)
+        curves = trainer.fit(stream, held_out, judge, kept, place.notice, validation)
     if place.rank:
-        return None
+        return None, curves.best_epoch
     with seconds("export"):
         expected = trainer.predict(held_out[0])
         content = export.export(preprocessor, trainer.graph(layout.width), features)
         predictions, parity = export.check_same(content, holdout.columns, expected, features, task)
-    return Fitted(task, content, predictions, parity, labels, seen, curves)
+    return Fitted(task, content, predictions, parity, labels, seen, curves), curves.best_epoch
+
+
+def _as_seen(window: Window, preprocessor: Any, features: Features, task: Task) -> tuple[Matrix, Labels]:
+    return transform(preprocessor, window.columns, features), data.encoded(task, window.labels)
+
+
+def set_aside(span: Span) -> tuple[Span, Span]:
+    """Part a window into what is learned from and the newest tenth of its days, which says when to stop.
+
+    :raises NotEnoughDataError: if the window has too few days for that.
+    """
+    num_days = len(span.days)
+    aside = max(1, round(VALIDATION_SHARE * num_days))
+    if num_days - aside < 1:
+        raise NotEnoughDataError(
+            f"The training window has {num_days} labelled day: `training.patience` needs two or more, of which the "
+            "newest tenth says when to stop. Ingest more days, or leave `patience` out."
+        )
+    return Span(span.rows, span.first, span.last - aside), span.newest(aside)
 
 
 @contextmanager
@@ -155,11 +185,11 @@ def _scratch(spec: Spec, *, is_first: bool) -> Iterator[None]:
         shutil.rmtree(spec.scratch, ignore_errors=True)
 
 
-def _checkpoints(spec: Spec, span: Span, place: Place) -> Checkpoints:
+def _checkpoints(spec: Spec, training: Training, span: Span, place: Place) -> Checkpoints:
     """Return where the state of fitting a window is kept; the recipe is all that the weights depend on."""
-    recipe = f"{spec.fingerprint}, {span.days}, {place.framework.version()}, {place.world} processes"
+    recipe = f"{spec.fingerprint}, {training.epochs} epochs, {span.days}, {place.framework.version()}, {place.world}"
     folder = spec.checkpoints or str(spec.scratch / "checkpoints")
-    return Checkpoints(f"{folder}/{span.days[0]}-{span.days[-1]}", recipe, spec.training.checkpoint_seconds)
+    return Checkpoints(f"{folder}/{span.days[0]}-{span.days[-1]}", recipe, training.checkpoint_seconds)
 
 
 def _qualities(task: Task, labels: Floats, predictions: Floats) -> dict[str, float]:

@@ -18,6 +18,7 @@ from torch.nn.parallel import DistributedDataParallel
 from include.errors import TrainingInterruptedError
 from include.learning.task import Task
 from include.recipe import Training
+from include.training.balance import weights_of
 from include.training.checkpoint import Checkpoint, Checkpoints
 from include.training.curves import Curves, Judge, no_judge
 from include.training.heads import Head, head_of
@@ -73,14 +74,18 @@ def build(training: Training, layout: Layout, task: Task, labels: npt.NDArray[An
     """
     make = function_at(training.model or MODEL)
     head = head_of(task)
-    return Trainer(make(layout, training, head.start(labels)), head, training)
+    weights = weights_of(training, task, labels)
+    return Trainer(make(layout, training, head.start(labels)), head, training, weights)
 
 
 class Trainer:
-    """Fits a network to labels; the head says what its outputs mean."""
+    """Fits a network to labels; the head says what its outputs mean.
 
-    def __init__(self, network: nn.Module, head: Head, training: Training) -> None:
-        """Prepare network, optimiser and schedule; nothing is learned yet."""
+    :param class_weights: how much a row of each class counts; none: all the same.
+    """
+
+    def __init__(self, network: nn.Module, head: Head, training: Training, class_weights: Matrix | None = None) -> None:
+        """Prepare network and optimiser; nothing is learned yet."""
         self.training = training
         self.device = torch.device("cuda", torch.cuda.current_device()) if torch.cuda.is_available() else CPU
         self.network = network.to(self.device)
@@ -88,22 +93,26 @@ class Trainer:
         self.optimizer = torch.optim.AdamW(
             network.parameters(), lr=training.learning_rate, weight_decay=training.weight_decay
         )
-        self.curves = Curves()
+        self.curves = Curves(training.epochs)
         self._loss = torch.zeros((), device=self.device)  # of this epoch's rows so far
+        self._class_weights = None if class_weights is None else torch.from_numpy(class_weights).to(self.device)
+        self._best: dict[str, Tensor] = {}
         self._was_saved = False
 
-    def fit(
+    def fit(  # noqa: PLR0913  what is learned from, looked at, and kept
         self,
         stream: Stream,
         holdout: tuple[Matrix, Labels],
         judge: Judge = no_judge,
         checkpoints: Checkpoints | None = None,
         notice: Notice | None = None,
+        validation: tuple[Matrix, Labels] | None = None,
     ) -> Curves:
         """Learn for all epochs, or go on where a checkpoint left off, and return the curves.
 
         :param holdout: only looked at.
         :param judge: returns the metrics of predictions for the hold-out.
+        :param validation: its loss says when to stop, where the YAML has `patience`.
         :raises TrainingFailedError: if the loss is no longer a number.
         :raises TrainingInterruptedError: if notice was given; the state after the last step is saved.
         """
@@ -117,12 +126,17 @@ class Trainer:
             self._run_step(learner, batch)
             if step % steps == 0:
                 speed = (step - began_at) * stream.batch_size / (time.perf_counter() - started)
+                is_over = validation is not None and self._is_over(validation)
                 if stream.rank == 0:
                     self._end_epoch(step // steps, stream.blocks.num_rows // stream.world, speed, holdout, judge)
                 self._loss.zero_()
                 self.network.train()
                 started, began_at = time.perf_counter(), step
+                if is_over:
+                    break
             self._pause(step, stream, checkpoints, notice)
+        if self._best:
+            self.network.load_state_dict(self._best)
         if checkpoints and self._was_saved:  # only what took long enough to be saved is worth saving at the end
             self._save(steps * training.epochs, stream, checkpoints)
         return self.curves
@@ -162,7 +176,11 @@ class Trainer:
         self.optimizer.zero_grad(set_to_none=True)
         with torch.autocast(self.device.type, torch.bfloat16, enabled=self.training.precision == "bfloat16"):
             outputs = learner(rows)
-        loss = self.head.loss(outputs.float(), labels.to(self.head.kind)) * batch.weight
+        labels = labels.to(self.head.kind)
+        losses = self.head.losses(outputs.float(), labels)
+        if self._class_weights is not None:
+            losses = losses * self._class_weights[labels.long()]
+        loss = losses.mean() * batch.weight
         loss.backward()  # type: ignore[no-untyped-call]
         self.optimizer.step()
         self.schedule.step()
@@ -175,19 +193,32 @@ class Trainer:
 
     @torch.inference_mode()
     def _end_epoch(self, epoch: int, num_rows: int, speed: float, holdout: tuple[Matrix, Labels], judge: Judge) -> None:
-        matrix, labels = holdout
-        self.network.eval()
-        outputs = torch.cat([self.network(torch.from_numpy(part).to(self.device)) for part in _parts(matrix)])
-        loss = float(self.head.loss(outputs, torch.from_numpy(labels).to(self.device, self.head.kind)))
+        outputs, looked = self._look(holdout)
         self.curves.add(
             epoch,
             self.training,
             loss=float(self._loss) / num_rows,
-            holdout_loss=loss,
+            holdout_loss=looked,
             speed=speed,
             quality=judge(self.head(outputs).cpu().numpy()),
             device=str(self.device),
         )
+
+    @torch.inference_mode()
+    def _look(self, rows: tuple[Matrix, Labels]) -> tuple[Tensor, float]:
+        """Return the outputs for rows that are not learned from, and their mean loss."""
+        matrix, labels = rows
+        self.network.eval()
+        outputs = torch.cat([self.network(torch.from_numpy(part).to(self.device)) for part in _parts(matrix)])
+        losses = self.head.losses(outputs, torch.from_numpy(labels).to(self.device, self.head.kind))
+        return outputs, float(losses.mean())
+
+    def _is_over(self, validation: tuple[Matrix, Labels]) -> bool:
+        """Note an epoch's loss on the validation rows; tell whether the best one was long enough ago."""
+        is_best, is_over = self.curves.add_validation(self._look(validation)[1], self.training.patience)
+        if is_best:
+            self._best = {name: value.clone() for name, value in self.network.state_dict().items()}
+        return is_over
 
     def _pause(self, step: int, stream: Stream, checkpoints: Checkpoints | None, notice: Notice | None) -> None:
         """Save if it is time, and stop if that was asked for: in several processes all do so after the same step."""
@@ -217,6 +248,7 @@ class Trainer:
             arrays |= {f"optimizer/{number}/{name}": _array(value) for name, value in values.items()}
         for rank, states in enumerate(everyone):
             arrays |= {f"random/{rank}/{name}": value for name, value in states.items()}
+        arrays |= {f"best/{name}": _array(value) for name, value in self._best.items()}
         arrays["loss"] = _array(self._loss)
         state = {
             "groups": optimizer["param_groups"],
@@ -227,6 +259,7 @@ class Trainer:
 
     def _restore(self, found: Checkpoint, rank: int) -> int:
         self.network.load_state_dict({name: torch.from_numpy(array) for name, array in found.under("model").items()})
+        self._best = {name: torch.from_numpy(array).to(self.device) for name, array in found.under("best").items()}
         values: dict[int, dict[str, Tensor]] = {}
         for name, array in found.under("optimizer").items():
             number, _, what = name.partition("/")

@@ -13,8 +13,9 @@ from include.learning.kinds import KINDS, labels_of
 from include.learning.metrics import GOVERNOR_DEFAULT, TaskName
 from include.learning.task import Task
 from include.recipe import Features, Framework, Training
-from include.training import export
+from include.training import export, frameworks
 from include.training.in_memory import Learned, learn
+from include.training.stream import InMemory, Stream
 
 FEATURES = Features(numeric=["distance", "wind"], categorical=["carrier"])
 SIZE = 2000
@@ -89,6 +90,34 @@ def test_half_precision_in_training_leaves_a_graph_in_full(framework: Framework)
     answers = model.predict(columns())
     assert quality("auc", known, answers.astype(float)) > 0.8
     assert artefact.session_of(model.graph()).get_outputs()[0].type == "tensor(float)"
+
+
+@pytest.mark.parametrize("framework", ["torch", "keras"])
+def test_patience_stops_where_the_validation_rows_say_so(framework: Framework) -> None:
+    model, task, known = trained(framework, "wide", "binary")
+    matrix, labels = model.matrix(columns()), known.astype(np.float32)
+    training = model.training.model_copy(update={"epochs": 40, "patience": 2, "learning_rate": 0.2})
+    trains = frameworks.framework(framework)
+    trains.make_deterministic(1)
+    trainer = trains.build(training, model.layout, task, labels)
+
+    # What it is checked by answers the other way round: each epoch makes it worse.
+    curves = trainer.fit(Stream(InMemory(matrix, labels), 64, 1), (matrix, labels), validation=(matrix, 1 - labels))
+
+    assert len(curves.loss) == 3
+    assert curves.best_epoch == 1
+    assert curves.validation_loss[0] < curves.validation_loss[1]
+
+
+@pytest.mark.parametrize("framework", ["torch", "keras"])
+@pytest.mark.parametrize(("name", "weights"), [("binary", {"true": 50.0}), ("multiclass", {"3": 50.0})])
+def test_a_class_that_counts_more_is_said_more_often(framework: Framework, name: TaskName, weights: Any) -> None:
+    usual, weighed = (
+        trained(framework, "wide", name, class_weights=each)[0].predict(columns()) for each in (None, weights)
+    )
+
+    rare = (lambda answers: answers[:, 3]) if name == "multiclass" else (lambda answers: answers)
+    assert rare(weighed).mean() > rare(usual).mean() + 0.1
 
 
 @pytest.mark.parametrize("path", ["include.training.models:nothing", "nowhere.at_all:mlp"])
