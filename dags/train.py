@@ -18,6 +18,7 @@ from evergreen.defaults import dag_defaults
 from evergreen.operators.ask import ask_person
 from evergreen.operators.train import TrainModelOperator
 
+from include.accelerators import accelerators
 from include.assets import assets_of
 from include.config import load_pipelines
 from include.partition import run_key_of
@@ -39,6 +40,9 @@ def train_dag(pipeline: Pipeline) -> None:
                 pipeline.training.window_days, type="integer", minimum=1, description="Days of data to learn from."
             ),
             "epochs": Param(pipeline.training.epochs, type="integer", minimum=1, description="Passes over these data."),
+            "accelerator": Param(
+                pipeline.training.accelerator, enum=list(accelerators()), description="What it runs on: a profile."
+            ),
             "force": Param(False, type="boolean", description="Train although another request is on its way."),
         },
     )

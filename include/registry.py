@@ -114,7 +114,9 @@ def _metrics(manifest: Mapping[str, Any]) -> list[Metric]:
         for epoch, value in enumerate(values, 1)
     ]
     last = len(manifest["losses"])
-    return [*curves, *(Metric(f"final_{name}", value, now, last) for name, value in manifest["metrics"].items())]
+    ends = {f"final_{name}": value for name, value in manifest["metrics"].items()}
+    ends |= {f"baseline_{name}": value for name, value in manifest.get("baseline", {}).items()}
+    return [*curves, *(Metric(name, value, now, last) for name, value in ends.items())]
 
 
 def _params(manifest: Mapping[str, Any]) -> list[Param]:

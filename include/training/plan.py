@@ -2,6 +2,7 @@
 
 import logging
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +18,7 @@ from include.ledger import Release, Request, nights, open_ledger, releases
 from include.pipeline import Pipeline
 from include.recipe import Training
 from include.repairs.estimate import FEWEST_DAYS
-from include.training.spec import Spec, model_folder
+from include.training.spec import Spec, model_folder, read_spec
 
 log = logging.getLogger(__name__)
 
@@ -61,8 +62,24 @@ def plan(pipeline: Pipeline, request_id: str) -> str:
         folder=folder,
         accelerator=accelerator_named(training.accelerator),
     )
-    log.info("Train on %s to %s, hold out %s to %s, snapshot %s", *train_days, *holdout_days, snapshot_id)
+    spec = _as_begun(spec)
+    log.info(
+        "Train on %s to %s, hold out %s to %s, snapshot %s", *spec.train_days, *spec.holdout_days, spec.snapshot_id
+    )
     return _write(spec)
+
+
+def _as_begun(spec: Spec) -> Spec:
+    """Return the spec of an earlier try of the same training, if it has left something to go on from.
+
+    New days may have been published since: they are the next training's.
+    """
+    with suppress(ConfigError):
+        begun = read_spec(spec.work / "spec.json")
+        is_same = (begun.training, begun.accelerator) == (spec.training, spec.accelerator)
+        if is_same and begun.scratch.exists():
+            return begun
+    return spec
 
 
 def windows(labelled: Mapping[str, int], training: Training, name: str) -> tuple[Range, Range]:

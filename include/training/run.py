@@ -19,6 +19,7 @@ from include.learning.metrics import metrics_of
 from include.learning.scoring import Floats
 from include.learning.task import Task
 from include.recipe import Features, Training
+from include.repairs.scout import scout
 from include.training import data, export
 from include.training.checkpoint import Checkpoints
 from include.training.curves import Curves
@@ -97,7 +98,11 @@ def _train(spec: Spec, place: Place, seconds: Stopwatch) -> dict[str, Any]:
         sample = window_of(window.sample(SAMPLE_ROWS, spec.training.seed), spec)
         importance = importance_of(artefact.session_of(judged.content), (sample, holdout), features, judged.task)
 
-    everyone, labels, (known,) = judged.task.compare(holdout.labels, (judged.task, judged.predictions))
+    with seconds("baseline"):
+        tree = _baseline(spec, judged, window, holdout)
+    everyone, labels, (known, simple) = judged.task.compare(
+        holdout.labels, (judged.task, judged.predictions), (judged.task, tree)
+    )
     manifest = {
         **_about_data(spec, learned, len(holdout)),
         "recipe_days": list(spec.train_days),  # what the judged answers had been learned from
@@ -105,6 +110,7 @@ def _train(spec: Spec, place: Place, seconds: Stopwatch) -> dict[str, Any]:
         "labels": served.task.summary(served.labels),
         "sha256": artefact.sha256_of(served.content),
         "metrics": metrics(everyone, labels, known),
+        "baseline": metrics(everyone, labels, simple),
         "categories": served.seen.categories,
         "ranges": served.seen.ranges,
         "parity": served.parity,
@@ -194,6 +200,13 @@ def _checkpoints(spec: Spec, training: Training, span: Span, place: Place) -> Ch
 
 def _qualities(task: Task, labels: Floats, predictions: Floats) -> dict[str, float]:
     return {name: quality(name, labels, predictions) for name in metrics_of(task.name)}
+
+
+def _baseline(spec: Spec, judged: Fitted, span: Span, holdout: Window) -> Floats:
+    """Return what a boosted tree, which learned from the same rows (or many of them), answers to the hold-out."""
+    sample = window_of(span.sample(data.SAMPLE_ROWS, spec.training.seed), spec)
+    learned = sample.columns, data.as_floats(judged.task, sample.labels)
+    return scout(judged.task, learned, holdout.columns, spec.training.features, data.SAMPLE_ROWS)
 
 
 def _reference(spec: Spec, served: Fitted, span: Span) -> pa.Table:

@@ -91,6 +91,21 @@ def test_the_spec_pins_snapshot_windows_and_what_the_request_asks_for(
     assert [found.name for found in Path(path).parent.iterdir()] == [Path(path).name]
 
 
+def test_a_try_that_has_something_to_go_on_from_keeps_its_snapshot_and_days(
+    rides: Pipeline, request_id: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    begun = read_spec(plan(rides, request_id))
+    monkeypatch.setattr("include.lake.current_snapshot", lambda _name: "78")
+
+    assert read_spec(plan(rides, request_id)).snapshot_id == "78"
+    (begun.work / "spec.json").write_text(begun.model_dump_json())
+    begun.scratch.mkdir()
+    assert read_spec(plan(rides, request_id)) == begun
+
+    other = rides.training.model_copy(update={"learning_rate": 0.5})
+    assert read_spec(plan(rides.model_copy(update={"training": other}), request_id)).snapshot_id == "78"
+
+
 def test_an_unknown_request_is_refused(rides: Pipeline, request_id: str) -> None:
     with pytest.raises(ConfigError, match=r"no request 'rides\.hand\.x'"):
         plan(rides, "rides.hand.x")
