@@ -41,7 +41,10 @@ def train_dag(pipeline: Pipeline) -> None:
             ),
             "epochs": Param(pipeline.training.epochs, type="integer", minimum=1, description="Passes over these data."),
             "accelerator": Param(
-                pipeline.training.accelerator, enum=list(accelerators()), description="What it runs on: a profile."
+                pipeline.training.accelerator,
+                type="string",
+                enum=list(accelerators()),
+                description="What it runs on: a profile.",
             ),
             "force": Param(False, type="boolean", description="Train although another request is on its way."),
         },

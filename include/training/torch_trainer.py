@@ -1,7 +1,6 @@
 """This file is the training loop in PyTorch: the same on a laptop's CPU, on GPUs, and on several processes."""
 
 import contextlib
-import json
 import logging
 import os
 import time
@@ -18,6 +17,7 @@ from torch.nn.parallel import DistributedDataParallel
 from include.errors import TrainingInterruptedError
 from include.learning.task import Task
 from include.recipe import Training
+from include.training import torch_state
 from include.training.balance import weights_of
 from include.training.checkpoint import Checkpoint, Checkpoints
 from include.training.curves import Curves, Judge, no_judge
@@ -152,7 +152,7 @@ class Trainer:
 
     def weights(self) -> Iterator[npt.NDArray[Any]]:
         """Yield all that was learned."""
-        return (_array(value) for value in self.network.state_dict().values())
+        return (torch_state.array_of(value) for value in self.network.state_dict().values())
 
     @torch.inference_mode()
     def predict(self, matrix: Matrix) -> Matrix:
@@ -222,7 +222,7 @@ class Trainer:
 
     def _pause(self, step: int, stream: Stream, checkpoints: Checkpoints | None, notice: Notice | None) -> None:
         """Save if it is time, and stop if that was asked for: in several processes all do so after the same step."""
-        is_asked, is_due = bool(notice), bool(checkpoints and checkpoints.is_due())
+        is_asked, is_due = bool(notice), bool(stream.rank == 0 and checkpoints and checkpoints.is_due())
         if stream.world > 1:
             if step % AGREE_STEPS:
                 return
@@ -236,42 +236,30 @@ class Trainer:
 
     def _save(self, step: int, stream: Stream, checkpoints: Checkpoints) -> None:
         self._was_saved = True
-        random = _random_state(self.device)
-        everyone: list[dict[str, npt.NDArray[Any]]] = [random] * stream.world
+        mine = torch_state.chance(self.device)
+        everyone: list[dict[str, npt.NDArray[Any]]] = [mine] * stream.world
         if stream.world > 1:
-            dist.all_gather_object(everyone, random)
+            dist.all_gather_object(everyone, mine)
         if stream.rank:
             return
-        optimizer = self.optimizer.state_dict()
-        arrays = {f"model/{name}": _array(value) for name, value in self.network.state_dict().items()}
-        for number, values in optimizer["state"].items():
-            arrays |= {f"optimizer/{number}/{name}": _array(value) for name, value in values.items()}
+        arrays = torch_state.arrays_of(self.network, self.optimizer, self._best)
         for rank, states in enumerate(everyone):
             arrays |= {f"random/{rank}/{name}": value for name, value in states.items()}
-        arrays |= {f"best/{name}": _array(value) for name, value in self._best.items()}
-        arrays["loss"] = _array(self._loss)
         state = {
-            "groups": optimizer["param_groups"],
+            "groups": self.optimizer.state_dict()["param_groups"],
             "schedule": self.schedule.state_dict(),
             "curves": self.curves.as_state(),
         }
-        checkpoints.save(step, arrays, json.loads(json.dumps(state)))
+        checkpoints.save(step, {**arrays, "loss": torch_state.array_of(self._loss)}, state)
 
     def _restore(self, found: Checkpoint, rank: int) -> int:
-        self.network.load_state_dict({name: torch.from_numpy(array) for name, array in found.under("model").items()})
-        self._best = {name: torch.from_numpy(array).to(self.device) for name, array in found.under("best").items()}
-        values: dict[int, dict[str, Tensor]] = {}
-        for name, array in found.under("optimizer").items():
-            number, _, what = name.partition("/")
-            values.setdefault(int(number), {})[what] = torch.from_numpy(array)
-        self.optimizer.load_state_dict({"state": values, "param_groups": found.state["groups"]})
+        torch_state.restore(found, self.network, self.optimizer, found.state["groups"])
+        best = torch_state.tensors(found.under("best"))
+        self._best = {name: value.to(self.device) for name, value in best.items()}
         self.schedule.load_state_dict(found.state["schedule"])
         self.curves = Curves.from_state(found.state["curves"])
         self._loss += torch.from_numpy(found.arrays["loss"]).to(self.device)
-        random = found.under(f"random/{rank}")
-        torch.set_rng_state(torch.from_numpy(random["cpu"]))
-        if "cuda" in random:
-            torch.cuda.set_rng_state(torch.from_numpy(random["cuda"]), self.device)
+        torch_state.restore_chance(found.under(f"random/{rank}"), self.device)
         return found.step
 
 
@@ -289,15 +277,3 @@ SCHEDULES: dict[str, Callable[[torch.optim.Optimizer, float, int], Schedule]] = 
 
 def _parts(matrix: Matrix) -> Iterator[Matrix]:
     return (matrix[place : place + PREDICTED_AT_ONCE] for place in range(0, max(1, len(matrix)), PREDICTED_AT_ONCE))
-
-
-def _array(value: Tensor) -> npt.NDArray[Any]:
-    array: npt.NDArray[Any] = value.detach().cpu().numpy()
-    return array
-
-
-def _random_state(device: torch.device) -> dict[str, npt.NDArray[Any]]:
-    state = {"cpu": torch.get_rng_state().numpy()}
-    if device.type == "cuda":
-        state["cuda"] = torch.cuda.get_rng_state(device).numpy()
-    return state
