@@ -1,14 +1,16 @@
 """This file says what is learned and how: the part of a pipeline that one training depends on."""
 
-from typing import Literal
+import json
+from typing import Any, Literal
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from include.learning.metrics import TaskName
 from include.policy import Days, Share
 from include.strict import Strict
 
 Framework = Literal["torch", "keras"]
+Tunable = Literal["learning_rate", "weight_decay", "dropout", "hidden", "embedding_dim", "batch_size", "epochs"]
 ScheduleName = Literal["one_cycle", "cosine", "constant"]
 
 
@@ -26,6 +28,36 @@ class Features(Strict):
     def names(self) -> list[str]:
         """Return all feature columns in the model's order."""
         return [*self.numeric, *self.categorical]
+
+
+class Space(Strict):
+    """Where a hyper-parameter is looked for: between two numbers, or among some choices."""
+
+    low: int | float | None = Field(None, description="The least value; whole numbers at both ends: only whole ones.")
+    high: int | float | None = Field(None, description="The greatest value.")
+    log: bool = Field(False, description="Look as often between 1 and 10 as between 10 and 100.")
+    choices: list[int | float | list[int]] | None = Field(None, min_length=1, description="The values there are.")
+
+    @model_validator(mode="after")
+    def _is_one_of_two(self) -> "Space":
+        if (self.choices is None) != (self.low is not None and self.high is not None):
+            raise ValueError("say either 'low' and 'high', or 'choices'")
+        if self.low is not None and self.high is not None and not self.low < self.high:
+            raise ValueError(f"'low' is {self.low} and 'high' {self.high}: there is nothing between them")
+        return self
+
+
+class Tuning(Strict):
+    """A search for better hyper-parameters before a training, where the trigger form asks for it."""
+
+    trials: int = Field(12, ge=1, description="How many are tried.")
+    at_once: int = Field(2, ge=1, description="How many of them at a time.")
+    search: dict[Tunable, Space] = Field(min_length=1, description="Hyper-parameter: where to look for it.")
+
+    @staticmethod
+    def choice(text: str) -> Any:
+        """Return a choice that was kept as text."""
+        return json.loads(text)
 
 
 class Training(Strict):
@@ -83,4 +115,5 @@ class Training(Strict):
     hidden: list[int] = Field([64, 64], description="Width of each layer of the network.")
     embedding_dim: int = Field(8, ge=1, description="Numbers that stand for one category.")
     dropout: Share = Field(0.1, description="Share of each layer left out in a step, against learning by heart.")
+    tuning: Tuning | None = Field(None, description="A search for better ones of these; none: there is none.")
     seed: int = Field(7, description="Of everything random in a training: the same seed and rows give the same model.")
