@@ -17,6 +17,7 @@ from airflow.sdk.exceptions import AirflowFailException, AirflowSkipException
 from evergreen.defaults import dag_defaults
 from evergreen.operators.ask import ask_person
 from evergreen.operators.train import TrainModelOperator
+from evergreen.operators.tune import search_param, search_settings
 
 from include.accelerators import accelerators
 from include.assets import assets_of
@@ -46,6 +47,7 @@ def train_dag(pipeline: Pipeline) -> None:
                 enum=list(accelerators()),
                 description="What it runs on: a profile.",
             ),
+            **search_param(pipeline),
             "force": Param(False, type="boolean", description="Train although another request is on its way."),
         },
     )
@@ -83,7 +85,7 @@ def train_dag(pipeline: Pipeline) -> None:
             raise AirflowFailException(f"No model came of {request_id}: see the failed task before this one.")
 
         request_id = claim_request()
-        wanted = ask_person(pipeline, "review", request_id)
+        wanted = search_settings(pipeline, ask_person(pipeline, "review", request_id))
         trained = TrainModelOperator(task_id="train", pipeline_name=pipeline.name, request_id=wanted, pool="training")
         judged = evaluate(wanted)
         wanted >> trained >> judged

@@ -4,6 +4,7 @@ The worker that started it may die: the training goes on, and whoever asks for t
 """
 
 import json
+import logging
 import os
 import resource
 import subprocess
@@ -17,8 +18,12 @@ from pathlib import Path
 import psutil
 
 from include import atomic
+from include.errors import TrainingFailedError
+from include.process import die_with_parent
 from include.settings import ROOT
 from include.training.spec import Spec
+
+log = logging.getLogger(__name__)
 
 POLL_SECONDS = 0.2
 
@@ -73,6 +78,29 @@ def start(spec_path: str, spec: Spec) -> Job:
     job = Job(spec_path, process.pid, psutil.Process(process.pid).create_time())
     atomic.write_text(spec.work / "job.json", json.dumps(asdict(job)))
     return job
+
+
+def run_trial(spec_path: Path, number: int) -> None:
+    """Run a trial of a search for hyper-parameters and repeat its output in the log.
+
+    :raises TrainingFailedError: if it ends with an error.
+    """
+    process = subprocess.Popen(  # noqa: S603 - our own module
+        [sys.executable, "-u", "-m", "include.training.tuning", str(spec_path), str(number)],
+        cwd=ROOT,
+        env=os.environ | {"PYTHONPATH": str(ROOT)},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        start_new_session=True,
+        preexec_fn=die_with_parent,  # noqa: PLW1509 - one prctl call, no locks
+    )
+    last = ""
+    for line in process.stdout or ():
+        last = line.rstrip() or last
+        log.info("%s", line.rstrip())
+    if code := process.wait():
+        raise TrainingFailedError(f"Trial {number} of {spec_path.parent.name} ended with exit code {code}: {last}")
 
 
 def find(spec: Spec) -> Job | None:

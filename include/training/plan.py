@@ -1,10 +1,11 @@
 """This file decides what a training learns from and is judged on, and pins both."""
 
+import json
 import logging
 from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -16,9 +17,9 @@ from include.artefact import read_manifest
 from include.errors import ConfigError, NotEnoughDataError
 from include.ledger import Release, Request, nights, open_ledger, releases
 from include.pipeline import Pipeline
-from include.recipe import Training
+from include.recipe import Training, Tunable
 from include.repairs.estimate import FEWEST_DAYS
-from include.training.spec import Spec, model_folder, read_spec
+from include.training.spec import Spec, model_folder, read_spec, work_folder
 
 log = logging.getLogger(__name__)
 
@@ -43,11 +44,11 @@ def plan(pipeline: Pipeline, request_id: str) -> str:
     if base is not None:
         return _write(_remake(pipeline, request, base, published))
     snapshot_id = lake.current_snapshot(pipeline.name)
-    training = _as_asked(pipeline.training, request.detail)
+    folder = model_folder(pipeline.name, request_id)
+    training = _as_asked(pipeline.training, {**request.detail, **_tuned(folder)})
     train_days, holdout_days = windows(
         _labelled_rows(pipeline, training, published, snapshot_id), training, pipeline.name
     )
-    folder = model_folder(pipeline.name, request_id)
     spec = Spec(
         pipeline=pipeline.name,
         request_id=request_id,
@@ -149,9 +150,16 @@ def _remake(pipeline: Pipeline, request: Request, base: Release, published: list
 
 
 def _as_asked(training: Training, detail: Mapping[str, Any]) -> Training:
-    # A person may ask for another window, number of epochs or accelerator in the trigger form.
-    asked = {name: detail[name] for name in ("window_days", "epochs", "accelerator") if name in detail}
+    # A person may ask for another window, number of epochs or accelerator; a search may have found better ones.
+    changed = ("window_days", "accelerator", *get_args(Tunable))
+    asked = {name: detail[name] for name in changed if name in detail}
     return Training.model_validate({**training.model_dump(), **asked})
+
+
+def _tuned(folder: Path) -> dict[str, Any]:
+    """Return the hyper-parameters that a search has found for this request's model; none without a search."""
+    path = work_folder(folder) / "tuned.json"
+    return dict(json.loads(path.read_text())) if path.exists() else {}
 
 
 def _labelled_rows(

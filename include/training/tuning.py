@@ -17,7 +17,7 @@ from optuna.storages.journal import JournalFileBackend
 from optuna.trial import FrozenTrial, Trial, TrialState
 
 from include.accelerators import use
-from include.errors import ConfigError
+from include.errors import ConfigError, TrainingFailedError
 from include.evaluation import quality
 from include.learning.kinds import KINDS
 from include.learning.metrics import GOVERNOR_DEFAULT
@@ -56,6 +56,9 @@ def run_trial(spec: Spec, number: int) -> FrozenTrial:
         study.tell(trial, _loss(spec, training, trial))
     except optuna.TrialPruned:
         study.tell(trial, state=TrialState.PRUNED)
+    except TrainingFailedError as error:  # such settings do not work: that is a result
+        log.warning("%s", error)
+        study.tell(trial, state=TrialState.FAIL)
     except BaseException:
         study.tell(trial, state=TrialState.FAIL)
         raise

@@ -32,7 +32,14 @@ STAGES = {
     "deploy": {"verify": {"promote"}, "promote": set()},
     "rollback": {"choose_version": {"roll_back"}, "roll_back": set()},
 }
+SEARCH = {
+    "claim_request": {"plan_trials", "run_trial", "choose_settings", "give_up"},
+    "plan_trials": {"run_trial", "choose_settings"},
+    "run_trial": {"choose_settings"},
+    "choose_settings": {"train", "evaluate"},
+}
 SHAPES = {f"{name}__{stage}": shape for name in PIPELINES for stage, shape in STAGES.items()} | {
+    "bike_demand__train": STAGES["train"] | SEARCH,
     "sweep": {
         "wake_monitor": set(),
         "wake_train": set(),
