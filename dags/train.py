@@ -17,7 +17,9 @@ from airflow.sdk.exceptions import AirflowFailException, AirflowSkipException
 from evergreen.defaults import dag_defaults
 from evergreen.operators.ask import ask_person
 from evergreen.operators.train import TrainModelOperator
+from evergreen.operators.tune import search_param, search_settings
 
+from include.accelerators import accelerators
 from include.assets import assets_of
 from include.config import load_pipelines
 from include.partition import run_key_of
@@ -39,6 +41,13 @@ def train_dag(pipeline: Pipeline) -> None:
                 pipeline.training.window_days, type="integer", minimum=1, description="Days of data to learn from."
             ),
             "epochs": Param(pipeline.training.epochs, type="integer", minimum=1, description="Passes over these data."),
+            "accelerator": Param(
+                pipeline.training.accelerator,
+                type="string",
+                enum=list(accelerators()),
+                description="What it runs on: a profile.",
+            ),
+            **search_param(pipeline),
             "force": Param(False, type="boolean", description="Train although another request is on its way."),
         },
     )
@@ -76,7 +85,7 @@ def train_dag(pipeline: Pipeline) -> None:
             raise AirflowFailException(f"No model came of {request_id}: see the failed task before this one.")
 
         request_id = claim_request()
-        wanted = ask_person(pipeline, "review", request_id)
+        wanted = search_settings(pipeline, ask_person(pipeline, "review", request_id))
         trained = TrainModelOperator(task_id="train", pipeline_name=pipeline.name, request_id=wanted, pool="training")
         judged = evaluate(wanted)
         wanted >> trained >> judged

@@ -15,7 +15,7 @@ from include.errors import ArtefactError
 from include.features import OUTPUT, model_inputs
 from include.learning.scoring import Floats
 from include.learning.task import Task
-from include.pipeline import Features
+from include.recipe import Features
 
 MODEL = "model.onnx"
 MANIFEST = "manifest.json"

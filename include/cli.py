@@ -128,6 +128,7 @@ app.command()(replay.replay)
 app.command()(replay.calibrate)
 app.command()(services.up)
 app.command()(services.down)
+app.command()(services.seed)
 app.command()(services.backup)
 app.command()(services.restore)
 # What follows is Airflow's to read.

@@ -52,6 +52,10 @@ class TrainingFailedError(RuntimeError):
     """The training process ended without a model."""
 
 
+class TrainingInterruptedError(RuntimeError):
+    """A training was asked to end and has saved its state: the next try goes on from there."""
+
+
 class ArtefactError(ValueError):
     """A model file is missing, altered, or does not reproduce its recorded predictions."""
 

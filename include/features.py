@@ -6,9 +6,10 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from include.pipeline import Features
+from include.recipe import Features
 
 OUTPUT = "prediction"
+OPSET = 18  # of ONNX, that all parts of a graph are written in
 
 
 def model_inputs(

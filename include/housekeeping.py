@@ -16,11 +16,9 @@ from include.partition import run_key_of
 from include.pipeline import Pipeline
 from include.retention import Needed, is_older, may_go, models_needed, policy_of
 from include.settings import load_settings
-from include.training.spec import model_folder
+from include.training.spec import model_folder, work_folder
 
 log = logging.getLogger(__name__)
-
-SPEC = ".spec.json"
 
 
 def keep_house(pipeline: Pipeline, now: datetime) -> dict[str, Any]:
@@ -84,7 +82,7 @@ def _remove_files(pipeline: Pipeline, now: datetime) -> dict[str, Any]:
     folders += [model_folder(pipeline.name, request.id).name for request in unfinished]
     needed = Needed(
         runs=frozenset(run_key_of(publication.id) for publication in publications),
-        models=frozenset(name + ending for name in folders for ending in ("", SPEC)),
+        models=frozenset(name for folder in folders for name in (folder, work_folder(Path(folder)).name)),
     )
     by_folder = {Path(release.model_uri).name: release for release in known}
     removed: dict[str, Any] = {}

@@ -6,7 +6,7 @@ import shutil
 import time
 import warnings
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -15,7 +15,9 @@ from urllib.parse import unquote, urlsplit
 import pyarrow as pa
 import pyarrow.compute as pc
 from pyiceberg.exceptions import CommitFailedException, ValidationException
-from pyiceberg.table import Table
+from pyiceberg.expressions import AlwaysTrue
+from pyiceberg.io.pyarrow import ArrowScan
+from pyiceberg.table import FileScanTask, Table
 from pyiceberg.table.snapshots import Snapshot
 
 from include.atomic import writing
@@ -95,6 +97,29 @@ def read_clean(
     )
     rows = scan.to_arrow()
     return rows.take(pc.sort_indices(rows, sort_keys=[(name, "ascending") for name in order])).select(columns)
+
+
+def clean_days(
+    pipeline_name: str, first: str, last: str, columns: list[str], snapshot_id: str | None = None
+) -> Iterator[tuple[str, pa.Table]]:
+    """Yield each day of a range with columns of its clean rows, in the order of keys; one day is in memory at a time.
+
+    :raises NotEnoughDataError: if nothing was published yet.
+    """
+    pipeline, table = load_pipeline(pipeline_name), open_table(pipeline_name)
+    if table is None or table.current_snapshot() is None:
+        raise NotEnoughDataError(f"{pipeline_name}: the clean table is empty. Ingest some days first.")
+    scan = table.scan(
+        row_filter=f"{pipeline.date} >= '{first}' and {pipeline.date} <= '{last}'",
+        selected_fields=tuple(dict.fromkeys([*columns, pipeline.key])),
+        snapshot_id=int(snapshot_id) if snapshot_id else None,
+    )
+    files: dict[str, list[FileScanTask]] = {}
+    for task in scan.plan_files():
+        files.setdefault(_day_of(task.file.partition[0]), []).append(task)
+    reader = ArrowScan(table.metadata, table.io, scan.projection(), AlwaysTrue())
+    for day in sorted(files):
+        yield day, reader.to_table(files[day]).sort_by(pipeline.key).select(columns)
 
 
 def current_snapshot(pipeline_name: str) -> str | None:

@@ -5,20 +5,19 @@ from typing import Any, Literal
 
 from pydantic import Field, model_validator
 
-from include.learning.metrics import GATE_DEFAULT, GOVERNOR_DEFAULT, METRICS, TaskName, metrics_of
+from include.learning.metrics import GATE_DEFAULT, GOVERNOR_DEFAULT, METRICS, metrics_of
 from include.policy import (
     COSTS_HELP,
     COSTS_OF,
     Alerts,
-    Days,
     Events,
     Gate,
     Governor,
     Monitoring,
     People,
     Retention,
-    Share,
 )
+from include.recipe import Training
 from include.sources import Source
 from include.spelling import did_you_mean
 from include.strict import Strict
@@ -81,50 +80,6 @@ class Cleaning(Strict):
         default_factory=dict, description="Rule: Spark SQL that holds for a good row; other rows are quarantined."
     )
     drop: list[str] = Field(default_factory=list, description="Columns not kept in the clean table.")
-
-
-class Features(Strict):
-    """The raw columns the model takes, by kind."""
-
-    numeric: list[str] = Field(
-        default_factory=list, description="Columns of numbers; missing ones are filled by the median, all are scaled."
-    )
-    categorical: list[str] = Field(
-        default_factory=list, description="Columns of text; a value that training has not seen is one of its own."
-    )
-
-    @property
-    def names(self) -> list[str]:
-        """Return all feature columns in the model's order."""
-        return [*self.numeric, *self.categorical]
-
-
-class Training(Strict):
-    """What is learned, on which window, and how."""
-
-    target: str = Field(description="Column of the clean table to predict; rows where it is null are not used.")
-    task: TaskName = Field(
-        "binary",
-        description="binary: how likely is it (target true or false, 1 or 0); multiclass: which class is it (target "
-        "text or whole numbers); regression: how much is it (target a number).",
-    )
-    features: Features
-    window_days: Days = Field(56, description="Days of training data before the hold-out.")
-    holdout_days: Days = Field(14, description="Newest labelled days, kept out of training; they decide at the gate.")
-    refit: bool = Field(
-        True,
-        description="Once judged on the hold-out, learn the same again from as many days up to the newest: the "
-        "hold-out is no longer missing. It costs a second training.",
-    )
-    min_rows: int = Field(1000, ge=1, description="Fewest labelled rows for a training.")
-    epochs: int = Field(6, ge=1, description="How often all rows are looked at.")
-    batch_size: int | None = Field(None, ge=1, description="Rows a step; none: an epoch has about 100 steps.")
-    learning_rate: float = Field(0.002, gt=0, description="Size of the optimiser's (AdamW) steps.")
-    weight_decay: float = Field(1e-4, ge=0, description="How strongly weights are pulled towards nought.")
-    hidden: list[int] = Field([64, 64], description="Width of each layer of the network.")
-    embedding_dim: int = Field(8, ge=1, description="Numbers that stand for one category.")
-    dropout: Share = Field(0.1, description="Share of each layer left out in a step, against learning by heart.")
-    seed: int = Field(7, description="Of everything random in a training: the same seed and rows give the same model.")
 
 
 class Pipeline(Strict):

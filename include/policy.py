@@ -87,7 +87,7 @@ class Repairs(Strict):
         0.03, description="Gain above which a former champion is put back, beyond recalibrating this one; none: never."
     )
     retrain: Share | None = Field(
-        0.03,
+        0.05,
         description="Gain above which a new model is trained, beyond recalibrating this one; none: only where an "
         "alarm finds nothing to estimate from.",
     )
@@ -98,7 +98,7 @@ class Repairs(Strict):
         3, ge=0, description="A recalibration from n days is taken to the share n / (n + this): days are few."
     )
     confidence: Share = Field(
-        0.8,
+        0.95,
         description="How sure the interval of a gain is to hold the true gain; for all but a recalibration, which the "
         "next one mends, it must lie above nought.",
     )

@@ -32,6 +32,24 @@ def log_training(folder: Path, manifest: Mapping[str, Any]) -> str:
     return ""
 
 
+def log_trials(pipeline_name: str, request_id: str, trials: list[dict[str, Any]]) -> None:
+    """Show a search's trials as runs below one run of the search, once."""
+    with _forgiving(f"the trials of {request_id} are not in MLflow"):
+        client = _client()
+        experiment = _experiment(client, pipeline_name)
+        if client.search_runs([experiment], f"tags.search = '{request_id}'"):
+            return
+        parent = client.create_run(experiment, run_name=f"{request_id} search", tags={"search": request_id})
+        for number, trial in enumerate(trials):
+            below = {"mlflow.parentRunId": parent.info.run_id, "state": trial["state"]}
+            run_id = client.create_run(experiment, run_name=f"trial {number}", tags=below).info.run_id
+            params = [Param(name, str(value)) for name, value in trial["params"].items()]
+            metrics = [] if trial["loss"] is None else [Metric("loss", trial["loss"], int(time.time() * 1000), 0)]
+            client.log_batch(run_id, metrics=metrics, params=params)
+            client.set_terminated(run_id)
+        client.set_terminated(parent.info.run_id)
+
+
 def register(release_id: str) -> Release:
     """Show a release as a version of the registered model named after the pipeline, and return it from the ledger."""
     with open_ledger() as session:
@@ -114,7 +132,9 @@ def _metrics(manifest: Mapping[str, Any]) -> list[Metric]:
         for epoch, value in enumerate(values, 1)
     ]
     last = len(manifest["losses"])
-    return [*curves, *(Metric(f"final_{name}", value, now, last) for name, value in manifest["metrics"].items())]
+    ends = {f"final_{name}": value for name, value in manifest["metrics"].items()}
+    ends |= {f"baseline_{name}": value for name, value in manifest.get("baseline", {}).items()}
+    return [*curves, *(Metric(name, value, now, last) for name, value in ends.items())]
 
 
 def _params(manifest: Mapping[str, Any]) -> list[Param]:

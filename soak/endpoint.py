@@ -18,7 +18,8 @@ import psutil
 from include import artefact
 from include.config import load_pipeline
 from include.learning.binary import Binary
-from include.pipeline import Features, Pipeline, Training
+from include.pipeline import Pipeline
+from include.recipe import Features, Training
 from include.serving.state import State, declare
 from include.settings import ROOT, load_settings
 
@@ -80,21 +81,10 @@ def _declare(folder: Path, pipeline: Pipeline) -> None:
 
 
 def _train(training: Training) -> bytes:
-    from include.training import export
-    from include.training.heads import head_of
-    from include.training.models import TabularNet
-    from include.training.preprocessing import categories_of, fit_preprocessor, transform
-    from include.training.torch_trainer import Trainer
+    from include.training.in_memory import learn
 
-    columns, head = made_up(training.features, np.random.default_rng(0)), head_of(Binary())
-    preprocessor = fit_preprocessor(columns, training.features)
-    sizes = [len(seen) for seen in categories_of(preprocessor, training.features).values()]
-    matrix = transform(preprocessor, columns, training.features)
-    labels = (matrix[:, 0] > 0).astype(np.float32)
-    network = TabularNet(len(training.features.numeric), sizes, training, start=head.start(labels))
-    trainer = Trainer(network, head, training)
-    trainer.fit((matrix, labels), (matrix, labels), lambda _predictions: {})
-    return export.export(preprocessor, trainer.model, training.features)
+    columns = made_up(training.features, np.random.default_rng(0))
+    return learn(training, Binary(), columns, columns[training.features.numeric[0]] > 50).graph()
 
 
 def made_up(features: Features, random: np.random.Generator) -> dict[str, np.ndarray]:

@@ -24,7 +24,8 @@ from include import artefact
 from include.config import load_pipeline
 from include.learning.binary import Binary
 from include.learning.task import Task
-from include.pipeline import Features, Pipeline
+from include.pipeline import Pipeline
+from include.recipe import Features
 from include.settings import Settings, load_settings
 
 ROOT = Path(__file__).resolve().parents[1]

@@ -1,4 +1,4 @@
-"""This file is `evergreen up`, `down`, `airflow`, `backup` and `restore`: the services and what they keep."""
+"""This file is `evergreen up`, `down`, `seed`, `airflow`, `backup` and `restore`: the services and what they keep."""
 
 import os
 from pathlib import Path
@@ -27,6 +27,23 @@ def up() -> None:
     for name, place in places.items():
         console.print(f"[bold]{name:<16}[/] {place}", soft_wrap=True, highlight=False)
     console.print("`make down` stops them; their logs are in", stack.data / "logs")
+
+
+def seed(pipeline: Annotated[str, typer.Argument(help="A pipeline that comes with Evergreen.")]) -> None:
+    """Lay a shipped pipeline's real data out in its landing zone: a file of events and one of labels a day."""
+    from include.demo import bikes
+    from include.demo.flights import Deliveries
+    from include.errors import ConfigError
+    from include.settings import load_settings
+
+    data = load_settings().data
+    if pipeline == "bike_demand":
+        num_days = bikes.seed(data)
+    elif pipeline == "flight_delays":
+        num_days = Deliveries(data).seed(delivered_until="9999")
+    else:
+        raise ConfigError(f"'{pipeline}' does not come with Evergreen: bike_demand and flight_delays do.")
+    console.print(f"{num_days} days in {data / 'landing' / pipeline}; {pipeline}__ingest takes them from there.")
 
 
 def airflow(context: typer.Context) -> None:

@@ -16,7 +16,8 @@ from include.learning.task import LABEL, PREDICTION, Task
 from include.ledger import Release
 from include.monitoring.estimation import Holdout
 from include.monitoring.noise import noise_of
-from include.pipeline import Features, Pipeline
+from include.pipeline import Pipeline
+from include.recipe import Features
 
 
 @dataclass(frozen=True)

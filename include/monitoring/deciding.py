@@ -26,7 +26,8 @@ from include.ledger import (
 from include.ledger.tables import now
 from include.monitoring import governor
 from include.monitoring.situation import Champion, Judgement, Served, Situation
-from include.pipeline import Pipeline, Training
+from include.pipeline import Pipeline
+from include.recipe import Training
 from include.repairs.estimate import Estimate
 
 log = logging.getLogger(__name__)

@@ -11,8 +11,8 @@ import pyarrow.compute as pc
 from include import reports
 from include.learning.task import PREDICTION
 from include.monitoring.noise import Distance, category_distance, columns_of, number_distance
-from include.pipeline import Features
 from include.policy import Monitoring
+from include.recipe import Features
 
 if TYPE_CHECKING:
     import pandas as pd

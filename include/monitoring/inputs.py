@@ -7,7 +7,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from include.monitoring.drift import is_numeric
-from include.pipeline import Features
+from include.recipe import Features
 
 SMALLEST_RISE = 0.05  # of a share: less is an ordinary day
 

@@ -14,7 +14,8 @@ from scipy.stats import wasserstein_distance
 from include import artefact, atomic, lake
 from include.learning.kinds import labels_of, task_of
 from include.learning.task import LABEL, PREDICTION
-from include.pipeline import Features, Pipeline
+from include.pipeline import Pipeline
+from include.recipe import Features
 
 Distance = Callable[[pa.ChunkedArray, pa.ChunkedArray], float | None]
 

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from include.pipeline import Features
+from include.recipe import Features
 
 
 @dataclass(frozen=True)

@@ -18,7 +18,8 @@ from include.errors import ConfigError, TrainingFailedError
 from include.ingestion.delivery import land
 from include.ledger import nights, open_ledger, releases, requests
 from include.onboarding.aside import thrown_away
-from include.pipeline import Pipeline, Training
+from include.pipeline import Pipeline
+from include.recipe import Training
 from include.settings import ROOT, load_settings
 
 log = logging.getLogger(__name__)

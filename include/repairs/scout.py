@@ -10,7 +10,7 @@ from threadpoolctl import threadpool_limits
 
 from include.learning.scoring import Floats
 from include.learning.task import Task
-from include.pipeline import Features
+from include.recipe import Features
 from include.training.preprocessing import categories_of, fit_preprocessor, transform
 
 Columns = Mapping[str, npt.NDArray[Any]]

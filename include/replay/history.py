@@ -132,24 +132,12 @@ class Models:
 
 def _train(history: History, first: int, last: int) -> Floats:
     # Imported here: it takes seconds, and a replay from kept answers needs none of it.
-    from include.training.heads import head_of  # noqa: PLC0415
-    from include.training.models import TabularNet  # noqa: PLC0415
-    from include.training.preprocessing import categories_of, fit_preprocessor, transform  # noqa: PLC0415
-    from include.training.torch_trainer import Trainer, make_deterministic  # noqa: PLC0415
+    from include.training.in_memory import learn  # noqa: PLC0415
 
-    training, rows = history.pipeline.training, history.rows(first, last)
-    make_deterministic(training.seed)
+    rows = history.rows(first, last)
     columns = {name: values[rows] for name, values in history.columns.items()}
-    labels = history.labels[rows]
-    preprocessor = fit_preprocessor(columns, training.features)
-    matrix = transform(preprocessor, columns, training.features)
-    sizes = [len(seen) for seen in categories_of(preprocessor, training.features).values()]
-    head = head_of(history.task)
-    network = TabularNet(len(training.features.numeric), sizes, training, start=head.start(labels))
-    trainer = Trainer(network, head, training)
-    encoded = labels.astype(np.int64) if training.task == "multiclass" else labels
-    trainer.fit((matrix, encoded), (matrix[:1000], encoded[:1000]))
-    return _from(history, first, lambda after: trainer.predict(transform(preprocessor, after, training.features)))
+    model = learn(history.pipeline.training, history.task, columns, history.labels[rows])
+    return _from(history, first, model.predict)
 
 
 def _scout(history: History, first: int, last: int) -> Floats:

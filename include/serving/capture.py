@@ -14,7 +14,8 @@ import pyarrow.parquet as pq
 
 from include import atomic
 from include.learning.task import Task
-from include.pipeline import ANSWER_DAY, ANSWER_ID, ANSWER_VERSION, ANSWERED_AT, Features
+from include.pipeline import ANSWER_DAY, ANSWER_ID, ANSWER_VERSION, ANSWERED_AT
+from include.recipe import Features
 from include.serving.metrics import Metrics
 
 log = logging.getLogger(__name__)

@@ -8,7 +8,7 @@ from datetime import date
 from typing import Any
 
 from include.errors import BadRequestError
-from include.pipeline import Features
+from include.recipe import Features
 
 MAX_ROWS = 10_000
 _FLOAT32_MAX = 3.4e38

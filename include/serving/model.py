@@ -10,7 +10,7 @@ from include.artefact import features_of, load_session, predict, read_manifest
 from include.config import load_pipeline
 from include.learning.kinds import task_of
 from include.learning.task import Task
-from include.pipeline import Features
+from include.recipe import Features
 from include.serving.metrics import Metrics
 from include.serving.state import State, read_state, state_path
 from include.settings import Settings

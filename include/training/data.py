@@ -1,5 +1,6 @@
-"""This file turns a window of the clean table into what a model learns from."""
+"""This file turns rows of the clean table into what a model learns from."""
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -7,73 +8,130 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
+from filelock import FileLock
+from sklearn.compose import ColumnTransformer
 
-from include import lake
 from include.errors import ConfigError, NotEnoughDataError
-from include.learning.kinds import KINDS, labels_of
-from include.learning.task import LABEL
-from include.pipeline import Features
+from include.learning.kinds import KINDS
+from include.learning.scoring import Floats
+from include.learning.task import LABEL, Task
+from include.recipe import Features
+from include.training import stream
+from include.training.preprocessing import fit_preprocessor, transform
+from include.training.rows import Span
 from include.training.spec import Spec
+
+SAMPLE_ROWS = 200_000  # medians and scales are those of so many rows, chosen by chance, of a larger window
 
 
 @dataclass(frozen=True)
 class Window:
-    """Labelled rows in the order of day and key: the order of files and partitions changes nothing."""
+    """Labelled rows in memory: a hold-out, or a sample of what is learned from."""
 
-    keys: pa.Array
+    table: pa.Table  # key, day, label, features
     days: npt.NDArray[np.str_]
-    labels: pa.ChunkedArray  # as the task keeps them in files
     columns: dict[str, npt.NDArray[Any]]
 
     def __len__(self) -> int:
         """Return the number of rows."""
-        return len(self.labels)
+        return len(self.table)
 
-    def as_table(self, spec: Spec, rows: npt.NDArray[np.intp] | None = None) -> pa.Table:
-        """Return the rows (or those named) as Arrow: key, day, label, features."""
-        columns = {
-            spec.key: self.keys,
-            spec.date: pa.array(self.days.astype(object)),
-            LABEL: self.labels,
-            **{name: pa.array(values, from_pandas=True) for name, values in self.columns.items()},
-        }
-        table = pa.table(columns)
-        return table if rows is None else table.take(pa.array(rows))
+    @property
+    def labels(self) -> pa.ChunkedArray:
+        """Return the labels as the task keeps them in files."""
+        return self.table[LABEL]
 
 
-def newest(window: Window, holdout: Window, num_days: int) -> Window:
-    """Return the rows of the newest days of two windows that follow each other."""
-    days = np.concatenate([window.days, holdout.days])
-    names = np.unique(days)
-    rows = np.flatnonzero(days >= names[max(0, len(names) - num_days)])
-    labels = pa.concat_tables([pa.table({LABEL: part.labels}) for part in (window, holdout)])[LABEL]
-    columns = {name: np.concatenate([values, holdout.columns[name]])[rows] for name, values in window.columns.items()}
-    return Window(pa.concat_arrays([window.keys, holdout.keys]).take(rows), days[rows], labels.take(rows), columns)
+def window_of(table: pa.Table, spec: Spec) -> Window:
+    """Return rows of the spec's table as columns that a model takes."""
+    features = spec.training.features
+    days = table[spec.date].to_numpy().astype(str)
+    columns = feature_columns(table, features)
+    # As the model saw them: numbers in its own precision, missing text as "".
+    seen = {name: pa.array(values, from_pandas=True) for name, values in columns.items()}
+    kept = pa.table({spec.key: table[spec.key], spec.date: table[spec.date], LABEL: table[LABEL], **seen})
+    return Window(kept, days, columns)
 
 
-def load_windows(spec: Spec) -> tuple[Window, Window]:
-    """Read the training and the hold-out window of a spec, in one scan of its snapshot."""
-    columns = [spec.key, spec.date, spec.training.target, *spec.training.features.names]
-    table = lake.read_clean(spec.pipeline, spec.train_days[0], spec.holdout_days[1], columns, spec.snapshot_id)
-    return split(table, spec)
+def check(span: Span, spec: Spec, name: str) -> pa.ChunkedArray:
+    """Return the labels of a window: one number or word a row, the only column of it that is held in memory as a whole.
 
-
-def split(table: pa.Table, spec: Spec) -> tuple[Window, Window]:
-    """Return (training, hold-out): rows with a label, sorted, cut at the first held-out day.
-
-    :raises ConfigError: if the target cannot be the task's.
-    :raises NotEnoughDataError: if one of the two has no rows, or rows of one class only.
+    :raises NotEnoughDataError: if there are no rows, or rows of one class only.
     """
-    labels = labels_of(table, spec.training.task, spec.training.target)
-    table = table.select([spec.key, spec.date, *spec.training.features.names]).append_column(LABEL, labels)
-    table = table.set_column(table.column_names.index(spec.date), spec.date, pc.cast(table[spec.date], pa.string()))
-    table = table.filter(pc.is_valid(table[LABEL])).sort_by([(spec.date, "ascending"), (spec.key, "ascending")])
-    is_train = pc.less_equal(table[spec.date], spec.train_days[1])
-    is_holdout = pc.greater_equal(table[spec.date], spec.holdout_days[0])
-    return (
-        _window(table.filter(is_train), spec, f"training window {spec.train_days[0]} to {spec.train_days[1]}"),
-        _window(table.filter(is_holdout), spec, f"hold-out {spec.holdout_days[0]} to {spec.holdout_days[1]}"),
-    )
+    labels = span.table([LABEL])[LABEL] if len(span) else pa.chunked_array([], pa.float64())
+    if len(pc.unique(labels)) < 2:
+        raise NotEnoughDataError(
+            f"The {name} of '{spec.pipeline}' has {len(labels)} labelled rows, all with the same label or none at all: "
+            f"{KINDS[spec.training.task].needed_labels} are needed to learn and to judge. Ingest days with labels of "
+            "more than one kind."
+        )
+    return labels
+
+
+@dataclass(frozen=True)
+class Seen:
+    """What all rows of a window show, found in one pass."""
+
+    categories: dict[str, list[str]]  # the values of each categorical column, in order
+    ranges: dict[str, list[float]]  # least and greatest value of each numeric column that has any
+
+
+def look(span: Span, features: Features) -> Seen:
+    """Return a window's categories and ranges.
+
+    :raises ConfigError: if a categorical column is not text.
+    """
+    categories: dict[str, set[str]] = {name: set() for name in features.categorical}
+    ranges: dict[str, list[float]] = {}
+    for chunk in span.chunks(features.names):
+        columns = feature_columns(chunk, features)
+        for name in features.categorical:
+            categories[name].update(pc.unique(chunk[name].fill_null("")).to_pylist())
+        for name in features.numeric:
+            known = columns[name][~np.isnan(columns[name])]
+            if len(known):
+                ends = [float(known.min()), float(known.max()), *ranges.get(name, [])]
+                ranges[name] = [min(ends), max(ends)]
+    return Seen({name: sorted(values) for name, values in categories.items()}, ranges)
+
+
+def fit_to(span: Span, spec: Spec, seen: Seen) -> ColumnTransformer:
+    """Return the preprocessing that a window's rows ask for."""
+    sample = feature_columns(span.sample(SAMPLE_ROWS, spec.training.seed), spec.training.features)
+    return fit_preprocessor(sample, spec.training.features, seen.categories)
+
+
+def prepare(span: Span, spec: Spec, preprocessor: ColumnTransformer, task: Task) -> stream.OnDisk:
+    """Preprocess a window's rows into a file of the scratch folder, unless it lies there, and open it.
+
+    Several processes may ask at once: one writes, the others wait for it.
+    """
+    name = f"{span.days[0]}-{span.days[-1]}.arrow"
+    path = spec.scratch / name
+    with FileLock(spec.scratch / f"{name}.lock"):
+        if not path.exists():
+            part = path.with_suffix(".part")
+            stream.write(part, _parts(span, spec, preprocessor, task), len(span))
+            part.replace(path)
+    return stream.OnDisk(path)
+
+
+def _parts(span: Span, spec: Spec, preprocessor: ColumnTransformer, task: Task) -> Iterator[stream.Part]:
+    features = spec.training.features
+    for chunk in span.chunks():
+        matrix = transform(preprocessor, feature_columns(chunk, features), features)
+        yield matrix, encoded(task, chunk[LABEL])
+
+
+def encoded(task: Task, labels: pa.ChunkedArray) -> stream.Labels:
+    """Return labels as a network is taught them: whole numbers for classes, otherwise float32."""
+    found = task.encode(labels)
+    return found.astype(np.int64 if task.name == "multiclass" else np.float32)
+
+
+def as_floats(task: Task, labels: pa.ChunkedArray) -> Floats:
+    """Return labels as metrics take them."""
+    return task.encode(labels).astype(np.float64)
 
 
 def feature_columns(table: pa.Table, features: Features) -> dict[str, npt.NDArray[Any]]:
@@ -93,19 +151,3 @@ def feature_columns(table: pa.Table, features: Features) -> dict[str, npt.NDArra
             )
         columns[name] = pc.fill_null(table[name], "").to_numpy().astype(object)
     return columns
-
-
-def _window(table: pa.Table, spec: Spec, name: str) -> Window:
-    labels = table[LABEL]
-    if len(pc.unique(labels)) < 2:
-        raise NotEnoughDataError(
-            f"The {name} of '{spec.pipeline}' has {len(labels)} labelled rows, all with the same label or none at all: "
-            f"{KINDS[spec.training.task].needed_labels} are needed to learn and to judge. Ingest days with labels of "
-            "more than one kind."
-        )
-    return Window(
-        keys=table[spec.key].combine_chunks(),
-        days=table[spec.date].to_numpy().astype(str),
-        labels=labels,
-        columns=feature_columns(table, spec.training.features),
-    )

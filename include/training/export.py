@@ -1,39 +1,34 @@
 """This file joins preprocessing and network into one ONNX graph that takes raw columns, and proves it is the same."""
 
 import logging
-import warnings
 from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import onnx
-import torch
 from onnx import compose, version_converter
 from skl2onnx import convert_sklearn
 from skl2onnx.common.data_types import FloatTensorType, StringTensorType
 from sklearn.compose import ColumnTransformer
-from torch import nn
 
 from include import artefact
 from include.errors import ArtefactError
-from include.features import OUTPUT
+from include.features import OPSET
 from include.learning.task import Task
-from include.pipeline import Features
+from include.recipe import Features
 
 log = logging.getLogger(__name__)
 
-OPSET = 18
-LARGEST_DIFFERENCE = 1e-5
+LARGEST_DIFFERENCE = 1e-6
 
 
-def export(preprocessor: ColumnTransformer, network: nn.Module, features: Features) -> bytes:
+def export(preprocessor: ColumnTransformer, back: onnx.ModelProto, features: Features) -> bytes:
     """Return one ONNX graph: an input [rows, 1] per raw column; the output `prediction` is [rows] or [rows, classes].
 
-    :param network: takes the preprocessed matrix, gives answers.
+    :param back: takes the preprocessed matrix, gives answers.
     """
     front = _preprocessing_graph(preprocessor, features)
-    back = _network_graph(network, width=len(features.names))
     front.ir_version = back.ir_version = min(front.ir_version, back.ir_version)
     merged = compose.merge_models(front, back, io_map=[(front.graph.output[0].name, back.graph.input[0].name)])
     # The two converters list operator sets in no fixed order, and twice; sorted, the same model is the same file.
@@ -52,19 +47,22 @@ def check_same(
     features: Features,
     task: Task,
 ) -> tuple[npt.NDArray[np.float32], float]:
-    """Return what the exported graph predicts from raw columns, and its largest difference from PyTorch's predictions.
+    """Return what the exported graph predicts from raw columns, and its largest difference from the framework's.
 
-    :raises ArtefactError: if they differ by more than 1e-5 anywhere (of a value's size), or are not numbers.
+    :raises ArtefactError: if they differ by more than 1e-6 anywhere (of a value's size), or are not numbers.
     """
     predictions = artefact.predict(artefact.session_of(content), columns, features)
     is_same_shape = predictions.shape == expected.shape
     difference = float(task.difference(predictions, expected).max()) if is_same_shape else np.inf
     if not difference <= LARGEST_DIFFERENCE:
         raise ArtefactError(
-            f"The exported graph differs from PyTorch by up to {difference:.2e} on {len(expected)} rows, at most "
-            f"{LARGEST_DIFFERENCE:.0e} is allowed: it is not kept. Look for feature values beyond float32's precision."
+            f"The exported graph differs from the framework's answers by up to {difference:.2e} on {len(expected)} "
+            f"rows, at most {LARGEST_DIFFERENCE:.0e} is allowed: it is not kept. Look for feature values beyond "
+            "float32's precision."
         )
-    log.info("The exported graph differs from PyTorch by at most %.1e on %s rows", difference, len(expected))
+    log.info(
+        "The exported graph differs from the framework's answers by at most %.1e on %s rows", difference, len(expected)
+    )
     return predictions, difference
 
 
@@ -74,25 +72,3 @@ def _preprocessing_graph(preprocessor: ColumnTransformer, features: Features) ->
     graph = convert_sklearn(preprocessor, "preprocessing", inputs, target_opset={"": OPSET, "ai.onnx.ml": 3})
     # skl2onnx declares the lowest operator set that will do; merging wants the network's.
     return version_converter.convert_version(graph, OPSET)
-
-
-def _network_graph(network: nn.Module, width: int) -> onnx.ModelProto:
-    rows = torch.export.Dim("rows", min=1)
-    model = network.cpu().eval()
-    for chatty in ("torch.onnx", "onnxscript", "onnx_ir"):
-        logging.getLogger(chatty).setLevel(logging.ERROR)
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        program = torch.onnx.export(
-            model,
-            (torch.zeros(3, width),),
-            input_names=["matrix"],
-            output_names=[OUTPUT],
-            dynamic_shapes=({0: rows},),
-            opset_version=OPSET,
-            dynamo=True,
-            verbose=False,
-        )
-    if program is None:
-        raise ArtefactError("torch.onnx.export returned no graph. Look at its messages above.")
-    return program.model_proto

@@ -25,8 +25,8 @@ class Head(nn.Module, ABC):
         """Return the outputs [width] with which the first answer to any row is the best constant one."""
 
     @abstractmethod
-    def loss(self, outputs: Tensor, labels: Tensor) -> Tensor:
-        """Return the mean loss."""
+    def losses(self, outputs: Tensor, labels: Tensor) -> Tensor:
+        """Return each row's loss; nought for a held-out class that training did not have (-1)."""
 
 
 class BinaryHead(Head):
@@ -36,9 +36,9 @@ class BinaryHead(Head):
         """Return the base rate's log-odds."""
         return torch.logit(torch.tensor([float(labels.mean())], dtype=torch.float64)).float()
 
-    def loss(self, outputs: Tensor, labels: Tensor) -> Tensor:
-        """Return the binary cross-entropy."""
-        return functional.binary_cross_entropy_with_logits(outputs.squeeze(1), labels)
+    def losses(self, outputs: Tensor, labels: Tensor) -> Tensor:
+        """Return the binary cross-entropies."""
+        return functional.binary_cross_entropy_with_logits(outputs.squeeze(1), labels, reduction="none")
 
     def forward(self, outputs: Tensor) -> Tensor:
         """Return probabilities, shape [rows]."""
@@ -60,9 +60,9 @@ class MulticlassHead(Head):
         counts = torch.bincount(torch.as_tensor(labels), minlength=self.num_classes)
         return torch.log(counts.double() / counts.sum()).float()
 
-    def loss(self, outputs: Tensor, labels: Tensor) -> Tensor:
-        """Return the cross-entropy; a held-out class that training did not have (-1) is left out."""
-        return functional.cross_entropy(outputs, labels, ignore_index=-1)
+    def losses(self, outputs: Tensor, labels: Tensor) -> Tensor:
+        """Return the cross-entropies."""
+        return functional.cross_entropy(outputs, labels, ignore_index=-1, reduction="none")
 
     def forward(self, outputs: Tensor) -> Tensor:
         """Return probabilities, shape [rows, classes]."""
@@ -85,9 +85,9 @@ class RegressionHead(Head):
         """Return nought: the mean."""
         return torch.zeros(1)
 
-    def loss(self, outputs: Tensor, labels: Tensor) -> Tensor:
-        """Return the mean squared error in squared spreads."""
-        return functional.mse_loss(outputs.squeeze(1), (labels - self.mean) / self.spread)
+    def losses(self, outputs: Tensor, labels: Tensor) -> Tensor:
+        """Return the squared errors in squared spreads."""
+        return functional.mse_loss(outputs.squeeze(1), (labels - self.mean) / self.spread, reduction="none")
 
     def forward(self, outputs: Tensor) -> Tensor:
         """Return values in the target's own unit, shape [rows]."""

@@ -11,7 +11,7 @@ from include.features import OUTPUT, model_inputs
 from include.learning.metrics import GOVERNOR_DEFAULT, gain
 from include.learning.scoring import Floats, resampled
 from include.learning.task import Task
-from include.pipeline import Features
+from include.recipe import Features
 from include.training.data import Window
 
 SAMPLE_ROWS, FEWEST_ROWS = 5000, 100

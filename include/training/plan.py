@@ -1,21 +1,25 @@
 """This file decides what a training learns from and is judged on, and pins both."""
 
+import json
 import logging
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import pyarrow as pa
 import pyarrow.compute as pc
 from sqlalchemy.orm import Session
 
 from include import atomic, lake
+from include.accelerators import accelerator_named
 from include.artefact import read_manifest
 from include.errors import ConfigError, NotEnoughDataError
 from include.ledger import Release, Request, nights, open_ledger, releases
-from include.pipeline import Pipeline, Training
+from include.pipeline import Pipeline
+from include.recipe import Training, Tunable
 from include.repairs.estimate import FEWEST_DAYS
-from include.training.spec import Spec, model_folder
+from include.training.spec import Spec, model_folder, read_spec, work_folder
 
 log = logging.getLogger(__name__)
 
@@ -40,11 +44,11 @@ def plan(pipeline: Pipeline, request_id: str) -> str:
     if base is not None:
         return _write(_remake(pipeline, request, base, published))
     snapshot_id = lake.current_snapshot(pipeline.name)
-    training = _as_asked(pipeline.training, request.detail)
+    folder = model_folder(pipeline.name, request_id)
+    training = _as_asked(pipeline.training, {**request.detail, **_tuned(folder)})
     train_days, holdout_days = windows(
         _labelled_rows(pipeline, training, published, snapshot_id), training, pipeline.name
     )
-    folder = model_folder(pipeline.name, request_id)
     spec = Spec(
         pipeline=pipeline.name,
         request_id=request_id,
@@ -57,9 +61,26 @@ def plan(pipeline: Pipeline, request_id: str) -> str:
         training=training,
         sample_rows=pipeline.monitoring.sample_rows,
         folder=folder,
+        accelerator=accelerator_named(training.accelerator),
     )
-    log.info("Train on %s to %s, hold out %s to %s, snapshot %s", *train_days, *holdout_days, snapshot_id)
+    spec = _as_begun(spec)
+    log.info(
+        "Train on %s to %s, hold out %s to %s, snapshot %s", *spec.train_days, *spec.holdout_days, spec.snapshot_id
+    )
     return _write(spec)
+
+
+def _as_begun(spec: Spec) -> Spec:
+    """Return the spec of an earlier try of the same training, if it has left something to go on from.
+
+    New days may have been published since: they are the next training's.
+    """
+    with suppress(ConfigError):
+        begun = read_spec(spec.work / "spec.json")
+        is_same = (begun.training, begun.accelerator) == (spec.training, spec.accelerator)
+        if is_same and begun.scratch.exists():
+            return begun
+    return spec
 
 
 def windows(labelled: Mapping[str, int], training: Training, name: str) -> tuple[Range, Range]:
@@ -83,7 +104,7 @@ def windows(labelled: Mapping[str, int], training: Training, name: str) -> tuple
 
 
 def _write(spec: Spec) -> str:
-    path = spec.folder.with_name(f"{spec.folder.name}.spec.json")
+    path = spec.work / "spec.json"
     atomic.write_text(path, spec.model_dump_json(indent=2))
     return str(path)
 
@@ -129,9 +150,16 @@ def _remake(pipeline: Pipeline, request: Request, base: Release, published: list
 
 
 def _as_asked(training: Training, detail: Mapping[str, Any]) -> Training:
-    # A person may ask for another window or number of epochs in the trigger form.
-    asked = {name: detail[name] for name in ("window_days", "epochs") if name in detail}
+    # A person may ask for another window, number of epochs or accelerator; a search may have found better ones.
+    changed = ("window_days", "accelerator", *get_args(Tunable))
+    asked = {name: detail[name] for name in changed if name in detail}
     return Training.model_validate({**training.model_dump(), **asked})
+
+
+def _tuned(folder: Path) -> dict[str, Any]:
+    """Return the hyper-parameters that a search has found for this request's model; none without a search."""
+    path = work_folder(folder) / "tuned.json"
+    return dict(json.loads(path.read_text())) if path.exists() else {}
 
 
 def _labelled_rows(

@@ -11,13 +11,19 @@ from sklearn.impute import SimpleImputer
 from sklearn.pipeline import Pipeline as Steps
 from sklearn.preprocessing import OrdinalEncoder, StandardScaler
 
-from include.pipeline import Features
+from include.recipe import Features
 
 
-def fit_preprocessor(columns: Mapping[str, npt.NDArray[Any]], features: Features) -> ColumnTransformer:
-    """Learn medians, scales and categories; numbers come out first, then codes of categories, -1 for unknown."""
+def fit_preprocessor(
+    columns: Mapping[str, npt.NDArray[Any]], features: Features, categories: Mapping[str, list[str]] | None = None
+) -> ColumnTransformer:
+    """Learn medians, scales and categories; numbers come out first, then codes of categories, -1 for unknown.
+
+    :param categories: the values of each categorical column in order, where they are more than these rows show.
+    """
     numbers = Steps([("fill", SimpleImputer(strategy="median", keep_empty_features=True)), ("scale", StandardScaler())])
-    codes = OrdinalEncoder(handle_unknown="use_encoded_value", unknown_value=-1, dtype=np.float32)
+    known = [np.array(categories[name], dtype=object) for name in features.categorical] if categories else "auto"
+    codes = OrdinalEncoder(categories=known, handle_unknown="use_encoded_value", unknown_value=-1, dtype=np.float32)
     parts = [("numeric", numbers, features.numeric), ("categorical", codes, features.categorical)]
     preprocessor = ColumnTransformer([part for part in parts if part[2]])
     preprocessor.fit(_frame(columns, features))

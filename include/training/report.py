@@ -35,6 +35,7 @@ def write_report(folder: Path, manifest: Mapping[str, Any], labels: Labels, pred
 def card(manifest: Mapping[str, Any]) -> str:
     """Return the model card: what it predicts, what it learned from, what it is worth, what it is not for."""
     metrics = ", ".join(f"{name} {value:.4f}" for name, value in manifest["metrics"].items())
+    tree = ", ".join(f"{name} {value:.4f}" for name, value in manifest.get("baseline", {}).items())
     labels = ", ".join(f"{name} {value:.4g}" for name, value in manifest["labels"].items())
     by_importance = sorted(manifest["importance"].items(), key=lambda item: -item[1])
     relied_on = ", ".join(f"{name} {value:.4f}" for name, value in by_importance[:NAMED] if value)
@@ -51,13 +52,14 @@ def card(manifest: Mapping[str, Any]) -> str:
 | judged on | {manifest["holdout_rows"]:,} rows it never saw, {" to ".join(manifest["holdout_days"])} |
 | snapshot of the table | `{manifest["snapshot_id"]}` |
 | worth on those | {metrics} |
+| a boosted tree (scikit-learn, as it comes) on the same rows | {tree or "not asked"} |
 | task | {manifest["task"]["name"]} |
 | `{manifest["target"]}` in training | {labels} |
 | numeric inputs | {", ".join(manifest["features"]["numeric"]) or "none"} |
 | categorical inputs (values known) | {categorical} |
 | relies most on (rise of the loss when shuffled) | {relied_on or "nothing that shuffling shows"} |
 | columns without a measurable effect | {ignored} |
-| largest difference from PyTorch | {manifest["parity"]:.1e} |
+| largest difference between the framework's answers and this file's | {manifest["parity"]:.1e} |
 | sha256 | `{manifest["sha256"]}` |
 
 **Not for** rows of another kind than those it learned from: a category it does not know counts as unknown, a missing

@@ -1,31 +1,52 @@
 """This file is one training from beginning to end: data, network, graph, and all that is said about the model."""
 
 import logging
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
-import numpy as np
 import pyarrow as pa
 
 from include import artefact
 from include.config import load_pipeline
+from include.errors import NotEnoughDataError
 from include.evaluation import metrics, quality
 from include.learning.kinds import KINDS
 from include.learning.metrics import metrics_of
 from include.learning.scoring import Floats
 from include.learning.task import Task
-from include.training import export
-from include.training.data import Window, load_windows, newest
-from include.training.heads import head_of
-from include.training.importance import importance_of
-from include.training.models import TabularNet
-from include.training.preprocessing import categories_of, fit_preprocessor, transform
+from include.recipe import Features, Training
+from include.repairs.scout import scout
+from include.training import data, export
+from include.training.checkpoint import Checkpoints
+from include.training.curves import Curves
+from include.training.data import Seen, Window, window_of
+from include.training.frameworks import framework
+from include.training.importance import SAMPLE_ROWS, importance_of
+from include.training.layout import Layout
+from include.training.notice import Notice
+from include.training.preprocessing import transform
+from include.training.rows import Span, fetch
 from include.training.spec import Spec
 from include.training.store import Files, Stopwatch, store
-from include.training.torch_trainer import Curves, Trainer, make_deterministic
+from include.training.stream import Labels, Matrix, Stream, fitting_batch
 
 log = logging.getLogger(__name__)
+
+VALIDATION_SHARE = 0.1
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where a training runs: the framework, this process among those of the training, and its notice to end."""
+
+    framework: Any
+    rank: int
+    world: int
+    notice: Notice
 
 
 @dataclass(frozen=True)
@@ -37,7 +58,7 @@ class Fitted:
     predictions: Floats  # for the hold-out
     parity: float
     labels: Floats  # learned from
-    categories: dict[str, list[str]]
+    seen: Seen
     curves: Curves
 
 
@@ -45,83 +66,156 @@ def train(spec: Spec, seconds: Stopwatch) -> dict[str, Any]:
     """Train, export, check, report and track a model; its folder appears at the end, whole. Return the manifest.
 
     With `refit`, what is judged on the hold-out is then learned again from as many days up to the newest one: that
-    model is the one to be served.
-    """
-    with seconds("data"):
-        window, holdout = load_windows(spec)
-    judged = served = fit(spec, window, holdout, seconds)
-    learned = window
-    if spec.training.refit:
-        learned = newest(window, holdout, spec.training.window_days)
-        log.info("Learn again from %s rows, %s to %s", len(learned), learned.days[0], learned.days[-1])
-        served = fit(spec, learned, holdout, seconds)
-    with seconds("importance"):
-        graph = artefact.session_of(judged.content)
-        importance = importance_of(graph, (window, holdout), spec.training.features, judged.task)
+    model is the one to be served. Of several processes the first one returns the manifest, the others an empty one.
 
-    everyone, labels, (known,) = judged.task.compare(holdout.labels, (judged.task, judged.predictions))
+    :raises TrainingInterruptedError: if it was asked to end; the same call goes on from there.
+    """
+    trains = framework(spec.training.framework)
+    trains.make_deterministic(spec.training.seed, spec.accelerator.threads)
+    with trains.process_group() as (rank, world), _scratch(spec, is_first=rank == 0):
+        return _train(spec, Place(trains, rank, world, Notice()), seconds)
+
+
+def _train(spec: Spec, place: Place, seconds: Stopwatch) -> dict[str, Any]:
+    with seconds("data"):
+        rows = fetch(spec)
+        window, held_out = rows.span(*spec.train_days), rows.span(*spec.holdout_days)
+        data.check(window, spec, f"training window {spec.train_days[0]} to {spec.train_days[1]}")
+        data.check(held_out, spec, f"hold-out {spec.holdout_days[0]} to {spec.holdout_days[1]}")
+        holdout = window_of(held_out.table(), spec)
+    training = spec.training
+    judged, epochs = fit(spec, training, place, window, holdout, seconds)
+    served, learned = judged, window
+    if training.refit:
+        learned = (window | held_out).newest(training.window_days)
+        log.info("Learn again from %s rows, %s to %s", len(learned), learned.days[0], learned.days[-1])
+        again = training.model_copy(update={"epochs": epochs, "patience": None})
+        served, _ = fit(spec, again, place, learned, holdout, seconds)
+    if judged is None or served is None:
+        return {}
+    features = training.features
+    with seconds("importance"):
+        sample = window_of(window.sample(SAMPLE_ROWS, spec.training.seed), spec)
+        importance = importance_of(artefact.session_of(judged.content), (sample, holdout), features, judged.task)
+
+    with seconds("baseline"):
+        tree = _baseline(spec, judged, window, holdout)
+    everyone, labels, (known, simple) = judged.task.compare(
+        holdout.labels, (judged.task, judged.predictions), (judged.task, tree)
+    )
     manifest = {
-        **_about_data(spec, learned, holdout),
+        **_about_data(spec, learned, len(holdout)),
         "recipe_days": list(spec.train_days),  # what the judged answers had been learned from
         "task": served.task.as_dict(),
         "labels": served.task.summary(served.labels),
         "sha256": artefact.sha256_of(served.content),
         "metrics": metrics(everyone, labels, known),
-        "categories": served.categories,
+        "baseline": metrics(everyone, labels, simple),
+        "categories": served.seen.categories,
+        "ranges": served.seen.ranges,
         "parity": served.parity,
         "importance": importance,
         **_about_steps(spec, judged.curves),
     }
-    answered = artefact.with_answers(holdout.as_table(spec), served.task, served.predictions)
+    answered = artefact.with_answers(holdout.table, served.task, served.predictions)
     if served is not judged:
         answered = artefact.with_answers(answered, judged.task, judged.predictions, prefix=artefact.JUDGED)
     return store(spec, manifest, Files(served.content, answered, _reference(spec, served, learned)), seconds)
 
 
-def fit(spec: Spec, window: Window, holdout: Window, seconds: Stopwatch) -> Fitted:
-    """Fit preprocessing and network to a window and export them as one graph; the hold-out is only looked at."""
-    make_deterministic(spec.training.seed)
-    features = spec.training.features
+def fit(  # noqa: PLR0913  what is learned, from what, where
+    spec: Spec, training: Training, place: Place, span: Span, holdout: Window, seconds: Stopwatch
+) -> tuple[Fitted | None, int]:
+    """Fit preprocessing and network to a window and export them as one graph; the hold-out is only looked at.
+
+    :returns: nothing in any process but the first; and how many epochs were best.
+    """
+    features = training.features
+    place.framework.make_deterministic(training.seed, spec.accelerator.threads)
     with seconds("data"):
-        log.info("Learn from %s rows, look at %s held out", len(window), len(holdout))
-        preprocessor = fit_preprocessor(window.columns, features)
-        matrix, holdout_matrix = (transform(preprocessor, part.columns, features) for part in (window, holdout))
-        task = KINDS[spec.training.task].learn(window.labels)
-        labels, holdout_labels = task.encode(window.labels), task.encode(holdout.labels)
+        span, aside = set_aside(span) if training.patience else (span, None)
+        log.info("Learn from %s rows, look at %s held out", len(span), len(holdout))
+        known = data.check(span, spec, "training window")
+        task = KINDS[training.task].learn(known)
+        seen = data.look(span, features)
+        preprocessor = data.fit_to(span, spec, seen)
+        blocks = data.prepare(span, spec, preprocessor, task)
+        held_out = _as_seen(holdout, preprocessor, features, task)
+        validation = _as_seen(window_of(aside.table(), spec), preprocessor, features, task) if aside else None
+        layout = Layout(len(features.numeric), tuple(len(values) for values in seen.categories.values()))
+        labels = data.as_floats(task, known)
     with seconds("steps"):
-        categories = categories_of(preprocessor, features)
-        sizes = [len(seen) for seen in categories.values()]
-        head = head_of(task)
-        network = TabularNet(len(features.numeric), sizes, spec.training, start=head.start(labels))
-        trainer = Trainer(network, head, spec.training)
-        judge = partial(_qualities, task, holdout_labels)
-        curves = trainer.fit((matrix, labels), (holdout_matrix, holdout_labels), judge)
+        batch_size = training.batch_size or fitting_batch(len(span))
+        stream = Stream(blocks, batch_size, training.seed, place.rank, place.world)
+        trainer = place.framework.build(training, layout, task, data.encoded(task, known))
+        judge = partial(_qualities, task, data.as_floats(task, holdout.labels))
+        kept = _checkpoints(spec, training, span, place)
+        curves = trainer.fit(stream, held_out, judge, kept, place.notice, validation)
+    if place.rank:
+        return None, curves.best_epoch
     with seconds("export"):
-        expected = trainer.predict(holdout_matrix)
-        content = export.export(preprocessor, trainer.model, features)
+        expected = trainer.predict(held_out[0])
+        content = export.export(preprocessor, trainer.graph(layout.width), features)
         predictions, parity = export.check_same(content, holdout.columns, expected, features, task)
-    return Fitted(task, content, predictions, parity, labels, categories, curves)
+    return Fitted(task, content, predictions, parity, labels, seen, curves), curves.best_epoch
+
+
+def _as_seen(window: Window, preprocessor: Any, features: Features, task: Task) -> tuple[Matrix, Labels]:
+    return transform(preprocessor, window.columns, features), data.encoded(task, window.labels)
+
+
+def set_aside(span: Span) -> tuple[Span, Span]:
+    """Part a window into what is learned from and the newest tenth of its days, which says when to stop.
+
+    :raises NotEnoughDataError: if the window has too few days for that.
+    """
+    num_days = len(span.days)
+    aside = max(1, round(VALIDATION_SHARE * num_days))
+    if num_days - aside < 1:
+        raise NotEnoughDataError(
+            f"The training window has {num_days} labelled day: `training.patience` needs two or more, of which the "
+            "newest tenth says when to stop. Ingest more days, or leave `patience` out."
+        )
+    return Span(span.rows, span.first, span.last - aside), span.newest(aside)
+
+
+@contextmanager
+def _scratch(spec: Spec, *, is_first: bool) -> Iterator[None]:
+    """Remove what is only needed until there is a model, or where another try would end the same."""
+    try:
+        yield
+    except ValueError:
+        shutil.rmtree(spec.scratch, ignore_errors=True)
+        raise
+    if is_first:
+        shutil.rmtree(spec.scratch, ignore_errors=True)
+
+
+def _checkpoints(spec: Spec, training: Training, span: Span, place: Place) -> Checkpoints:
+    """Return where the state of fitting a window is kept; the recipe is all that the weights depend on."""
+    recipe = f"{spec.fingerprint}, {training.epochs} epochs, {span.days}, {place.framework.version()}, {place.world}"
+    folder = spec.checkpoints or str(spec.scratch / "checkpoints")
+    return Checkpoints(f"{folder}/{span.days[0]}-{span.days[-1]}", recipe, training.checkpoint_seconds)
 
 
 def _qualities(task: Task, labels: Floats, predictions: Floats) -> dict[str, float]:
     return {name: quality(name, labels, predictions) for name in metrics_of(task.name)}
 
 
-def _reference(spec: Spec, served: Fitted, window: Window) -> pa.Table:
-    size = min(spec.sample_rows, len(window))
-    rows = np.sort(np.random.default_rng(spec.training.seed).choice(len(window), size, replace=False))
-    columns = {name: values[rows] for name, values in window.columns.items()}
-    predictions = artefact.predict(artefact.session_of(served.content), columns, spec.training.features)
-    return artefact.with_answers(window.as_table(spec, rows), served.task, predictions)
+def _baseline(spec: Spec, judged: Fitted, span: Span, holdout: Window) -> Floats:
+    """Return what a boosted tree, which learned from the same rows (or many of them), answers to the hold-out."""
+    sample = window_of(span.sample(data.SAMPLE_ROWS, spec.training.seed), spec)
+    learned = sample.columns, data.as_floats(judged.task, sample.labels)
+    return scout(judged.task, learned, holdout.columns, spec.training.features, data.SAMPLE_ROWS)
 
 
-def _about_data(spec: Spec, window: Window, holdout: Window) -> dict[str, Any]:
-    numeric = {name: window.columns[name] for name in spec.training.features.numeric}
-    ranges = {
-        name: [float(np.nanmin(values)), float(np.nanmax(values))]
-        for name, values in numeric.items()
-        if not np.isnan(values).all()
-    }
+def _reference(spec: Spec, served: Fitted, span: Span) -> pa.Table:
+    sample = window_of(span.sample(spec.sample_rows, spec.training.seed), spec)
+    predictions = artefact.predict(artefact.session_of(served.content), sample.columns, spec.training.features)
+    return artefact.with_answers(sample.table, served.task, predictions)
+
+
+def _about_data(spec: Spec, span: Span, holdout_rows: int) -> dict[str, Any]:
     return {
         "pipeline": spec.pipeline,
         "description": load_pipeline(spec.pipeline).description,
@@ -131,11 +225,10 @@ def _about_data(spec: Spec, window: Window, holdout: Window) -> dict[str, Any]:
         "features": spec.training.features.model_dump(),
         "target": spec.training.target,
         "snapshot_id": spec.snapshot_id,
-        "train_days": [str(window.days[0]), str(window.days[-1])],
+        "train_days": [span.days[0], span.days[-1]],
         "holdout_days": list(spec.holdout_days),
-        "train_rows": len(window),
-        "holdout_rows": len(holdout),
-        "ranges": ranges,
+        "train_rows": len(span),
+        "holdout_rows": holdout_rows,
     }
 
 

@@ -1,5 +1,6 @@
 """The DAGs run, started by hand through their forms: real Spark, PyTorch, MLflow, and a real endpoint beside them."""
 
+import json
 import os
 import subprocess
 import sys
@@ -9,13 +10,16 @@ from pathlib import Path
 import httpx
 import pytest
 
+from include.artefact import read_manifest
 from include.demo.airflow_api import wait_until
 from include.ledger import Request, nights, open_ledger, releases, requests
+from include.training.spec import work_folder
 
 ROOT = Path(__file__).resolve().parents[2]
 DAYS = [(date(2020, 1, 1) + timedelta(days=number)).isoformat() for number in range(12)]
 BAD_DAY = DAYS[-1]
 ROWS = 150
+SEARCH = "learning_rate: 0.02, tuning: {trials: 3, at_once: 1, search: {learning_rate: {low: 0.015, high: 0.03}}}"
 
 
 @pytest.fixture(scope="module")
@@ -24,7 +28,9 @@ def installation(tmp_path_factory, rides_yaml, deliver_rides, airflow_database):
     folder = tmp_path_factory.mktemp("rides")
     (folder / "pipelines").mkdir()
     (folder / "pipelines" / "rides.yaml").write_text(
-        rides_yaml.replace("holdout_days: 1", "holdout_days: 3, refit: false, batch_size: 64, learning_rate: 0.02")
+        rides_yaml.replace(
+            "holdout_days: 1", f"holdout_days: 3, refit: false, batch_size: 64, learning_rate: 0.02, {SEARCH}"
+        )
         # By the loss, as it is: one epoch over one day orders these rows as well as six over six days.
         .replace("min_rows: 50}", "min_rows: 50, repairs: {recalibrate: null}}")
         + "gate: {metric: log_loss}\n"
@@ -94,7 +100,7 @@ def deployed(run, trained):
 @pytest.fixture(scope="module")
 def succeeded(run, deployed):
     """A second model, from more data, trained and deployed by hand."""
-    return run("train", reason="more days, more epochs", window_days=6, epochs=6), run("deploy")
+    return run("train", reason="more days, more epochs", window_days=6, epochs=6, tune=True), run("deploy")
 
 
 def test_ingest_publishes_the_good_days_and_fails_for_the_refused_one(ingested):
@@ -153,6 +159,21 @@ def test_a_better_challenger_takes_over(succeeded, endpoint):
     assert (champion.version, champion.status, champion.compared_with) == (2, "champion", 1)
     assert before.status == "retired"
     assert httpx.get(f"{endpoint}/ping").json()["pipelines"]["rides"]["version"] == 2
+
+
+def test_a_search_is_made_where_the_form_asks_for_it_and_its_best_is_trained_with(trained, succeeded):
+    (_, usual), ((_, searched), _) = trained, succeeded
+
+    assert (usual["run_trial"], usual["choose_settings"], usual["train"]) == ("skipped", "success", "success")
+    assert (searched["run_trial"], searched["choose_settings"]) == ("success", "success")
+    with open_ledger() as session:
+        first, second = (releases.get_release(session, f"rides.v{version}") for version in (1, 2))
+    rates = [read_manifest(each.model_uri)["parameters"]["learning_rate"] for each in (first, second)]
+    assert rates[0] == 0.02
+    assert 0.015 <= rates[1] <= 0.03
+    assert rates[1] != 0.02
+    tuned = json.loads((work_folder(Path(second.model_uri)) / "tuned.json").read_text())
+    assert tuned == {"learning_rate": rates[1]}
 
 
 def test_a_challenger_that_is_no_better_is_a_result_and_not_a_failure(run, succeeded):

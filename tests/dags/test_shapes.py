@@ -7,29 +7,39 @@ import pytest
 from airflow.sdk.exceptions import AirflowFailException
 
 ROOT = Path(__file__).resolve().parents[2]
-SHAPES = {
-    "flight_delays__ingest": {
+PIPELINES = ("bike_demand", "flight_delays")
+STAGES = {
+    "ingest": {
         "land": {"clean"},
         "clean": {"validate", "publish"},
         "validate": {"publish", "refuse"},
         "publish": {"refuse"},
         "refuse": set(),
     },
-    "flight_delays__monitor": {
+    "monitor": {
         "find_publication": {"collect", "decide"},
         "collect": {"measure"},
         "measure": {"decide"},
         "decide": set(),
     },
-    "flight_delays__train": {
+    "train": {
         "claim_request": {"train", "evaluate", "give_up"},
         "train": {"evaluate", "give_up"},
         "evaluate": {"register", "give_up"},
         "register": {"give_up"},
         "give_up": set(),
     },
-    "flight_delays__deploy": {"verify": {"promote"}, "promote": set()},
-    "flight_delays__rollback": {"choose_version": {"roll_back"}, "roll_back": set()},
+    "deploy": {"verify": {"promote"}, "promote": set()},
+    "rollback": {"choose_version": {"roll_back"}, "roll_back": set()},
+}
+SEARCH = {
+    "claim_request": {"plan_trials", "run_trial", "choose_settings", "give_up"},
+    "plan_trials": {"run_trial", "choose_settings"},
+    "run_trial": {"choose_settings"},
+    "choose_settings": {"train", "evaluate"},
+}
+SHAPES = {f"{name}__{stage}": shape for name in PIPELINES for stage, shape in STAGES.items()} | {
+    "bike_demand__train": STAGES["train"] | SEARCH,
     "sweep": {
         "wake_monitor": set(),
         "wake_train": set(),
@@ -40,14 +50,18 @@ SHAPES = {
     },
 }
 ANNOUNCES = {
-    ("flight_delays__ingest", "publish"): {"flight_delays.features"},
-    ("flight_delays__monitor", "decide"): {"flight_delays.retrain"},
-    ("flight_delays__train", "register"): {"flight_delays.model"},
-    ("flight_delays__deploy", "promote"): {"flight_delays.endpoint"},
-    ("flight_delays__rollback", "roll_back"): {"flight_delays.endpoint"},
-    ("sweep", "wake_monitor"): {"flight_delays.features"},
-    ("sweep", "wake_train"): {"flight_delays.retrain"},
-    ("sweep", "wake_deploy"): {"flight_delays.model"},
+    (f"{name}__{stage}", task): {f"{name}.{asset}"}
+    for name in PIPELINES
+    for stage, task, asset in (
+        ("ingest", "publish", "features"),
+        ("monitor", "decide", "retrain"),
+        ("train", "register", "model"),
+        ("deploy", "promote", "endpoint"),
+        ("rollback", "roll_back", "endpoint"),
+    )
+} | {
+    ("sweep", task): {f"{name}.{asset}" for name in PIPELINES}
+    for task, asset in (("wake_monitor", "features"), ("wake_train", "retrain"), ("wake_deploy", "model"))
 }
 
 

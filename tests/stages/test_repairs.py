@@ -10,8 +10,8 @@ import pytest
 from include import artefact, deployment, gatekeeping
 from include.errors import StaleReleaseError
 from include.ledger import Request, nights, open_ledger, releases, requests
-from include.pipeline import Features, Training
 from include.policy import Gate
+from include.recipe import Features, Training
 from include.repairs import estimating, outcomes, remaking
 from include.training import plan as planning
 from include.training.run import train
@@ -45,7 +45,13 @@ def keeping(rides, monkeypatch):
         within = pc.and_(pc.greater_equal(table["day"], first), pc.less_equal(table["day"], last))
         return table.filter(within).select(columns)
 
+    def clean_days(name, first, last, columns, *snapshot):
+        table = read_clean(name, first, last, [*columns, "day"] if "day" not in columns else columns)
+        for day in sorted(set(table["day"].to_pylist())):
+            yield day, table.filter(pc.equal(table["day"], day)).sort_by(columns[0]).select(columns)
+
     monkeypatch.setattr("include.lake.read_clean", read_clean)
+    monkeypatch.setattr("include.lake.clean_days", clean_days)
     training = Training(
         target="late", features=Features(numeric=["distance"]), window_days=16, holdout_days=7, min_rows=50, epochs=2,
         hidden=[8], learning_rate=0.02, refit=False,

@@ -20,7 +20,7 @@ def write(folder: Path, change) -> Path:
 
 
 def test_the_shipped_pipelines_load():
-    assert [pipeline.name for pipeline in load_pipelines()] == ["flight_delays"]
+    assert [pipeline.name for pipeline in load_pipelines()] == ["bike_demand", "flight_delays"]
 
 
 @pytest.mark.parametrize(
@@ -163,7 +163,8 @@ def test_a_yaml_that_cannot_be_read_takes_no_other_pipeline_down(tmp_path):
 
 def test_an_unknown_pipeline_is_answered_with_the_known_ones():
     with pytest.raises(
-        ConfigError, match=r"No pipeline 'flight_delay'.*Pipelines there: flight_delays\. Did you mean 'flight_delays'"
+        ConfigError,
+        match=r"No pipeline 'flight_delay'.*Pipelines there: bike_demand, flight_delays\. Did you mean 'flight_delays'",
     ):
         load_pipeline("flight_delay")
 

@@ -12,8 +12,9 @@ from sqlalchemy import select
 from include import artefact, gatekeeping
 from include.errors import ArtefactError
 from include.ledger import Release, Request, open_ledger, releases, requests
-from include.pipeline import Features, Pipeline
+from include.pipeline import Pipeline
 from include.policy import Costs, Gate, Governor, Repairs
+from include.recipe import Features
 
 FEATURES = Features(numeric=["distance"], categorical=["carrier"])
 

@@ -9,8 +9,8 @@ from include import reports
 from include.monitoring import drift
 from include.monitoring.drift import Column, measure_drift, plain_share, weighted_share
 from include.monitoring.noise import category_distance, furthest_days
-from include.pipeline import Features
 from include.policy import Monitoring
+from include.recipe import Features
 
 FEATURES = Features(numeric=["distance", "speed"], categorical=["carrier"])
 POLICY = Monitoring(sample_rows=400)

@@ -11,8 +11,8 @@ from include.artefact import HOLDOUT, REFERENCE
 from include.learning.binary import Binary
 from include.ledger import Publication, nights, open_ledger, releases
 from include.monitoring import measuring, windows
-from include.pipeline import Features
 from include.policy import Gate
+from include.recipe import Features
 from include.serving.capture import capture_schema
 
 RNG = np.random.default_rng(3)

@@ -6,8 +6,8 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from include.pipeline import Features, Training
 from include.policy import Gate, Governor, Repairs
+from include.recipe import Features, Training
 from include.replay.history import Models, load_history
 from include.replay.report import as_dict, draw, false_alarms, numbers, replay
 

@@ -1,6 +1,6 @@
 """A small history of rides with something to learn in it, behind a stand-in for the lake."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from datetime import date, timedelta
 from typing import Any
 
@@ -9,7 +9,10 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pytest
 
-from include.pipeline import Features, Training
+from include.learning.kinds import labels_of
+from include.learning.task import LABEL
+from include.recipe import Features, Training
+from include.training.data import Window, window_of
 from include.training.spec import Spec
 
 FEATURES = Features(numeric=["distance", "humidity", "never_there"], categorical=["carrier", "dest"])
@@ -59,14 +62,38 @@ def lake_of(monkeypatch: pytest.MonkeyPatch) -> Callable[[pa.Table], None]:
     """Let the lake hold a table."""
 
     def install(table: pa.Table) -> None:
+        def clean_days(
+            _name: str, first: str, last: str, columns: list[str], _snapshot: Any = None
+        ) -> Iterator[tuple[str, pa.Table]]:
+            for day in sorted({*table["day"].to_pylist()}):
+                if first <= str(day) <= last:
+                    yield str(day), table.filter(pc.equal(table["day"], day)).sort_by(columns[0]).select(columns)
+
         def read_clean(_name: str, first: str, last: str, columns: list[str], _snapshot: Any = None) -> pa.Table:
             inside = pc.and_(pc.greater_equal(table["day"], first), pc.less_equal(table["day"], last))
             return table.filter(inside).select(columns)
 
+        monkeypatch.setattr("include.lake.clean_days", clean_days)
         monkeypatch.setattr("include.lake.read_clean", read_clean)
         monkeypatch.setattr("include.lake.current_snapshot", lambda _name: "77")
 
     return install
+
+
+@pytest.fixture(scope="session")
+def split() -> Callable[[pa.Table, Spec], tuple[Window, Window]]:
+    """Return a function that gives a spec's training window and its hold-out, in memory."""
+
+    def windows(table: pa.Table, spec: Spec) -> tuple[Window, Window]:
+        table = table.append_column(LABEL, labels_of(table, spec.training.task, spec.training.target))
+        table = table.filter(pc.is_valid(table[LABEL]))
+        days = pc.cast(table["day"], pa.string())
+        ranges = (spec.train_days, spec.holdout_days)
+        inside = [pc.and_(pc.greater_equal(days, first), pc.less_equal(days, last)) for first, last in ranges]
+        train, holdout = (window_of(table.filter(rows), spec) for rows in inside)
+        return train, holdout
+
+    return windows
 
 
 @pytest.fixture(scope="session")

@@ -1,6 +1,6 @@
 import numpy as np
 
-from include.pipeline import Features
+from include.recipe import Features
 from include.training.preprocessing import fit_preprocessor, transform
 
 

@@ -5,10 +5,13 @@ import pytest
 
 from include.errors import TrainingFailedError
 from include.evaluation import quality
-from include.pipeline import Features, Training
+from include.recipe import Features, Training
+from include.training.curves import Curves
 from include.training.heads import BinaryHead
+from include.training.layout import Layout
 from include.training.models import TabularNet
-from include.training.torch_trainer import Curves, Trainer, fitting_batch, make_deterministic
+from include.training.stream import InMemory, Stream
+from include.training.torch_trainer import Trainer, make_deterministic
 
 TRAINING = Training(
     target="late", features=Features(numeric=["x"]), epochs=3, batch_size=64, hidden=[8], learning_rate=0.02
@@ -24,14 +27,20 @@ def example(size: int = 500) -> tuple[np.ndarray, np.ndarray]:
 
 
 def network(base_rate: float, training: Training = TRAINING) -> TabularNet:
-    return TabularNet(2, [3], training, start=HEAD.start(np.array([base_rate])))
+    return TabularNet(Layout(2, (3,)), training, HEAD.start(np.array([base_rate])))
+
+
+def stream(matrix: np.ndarray, labels: np.ndarray, training: Training = TRAINING) -> Stream:
+    return Stream(InMemory(matrix, labels), training.batch_size or 32, training.seed)
 
 
 def fit(training: Training = TRAINING) -> tuple[Trainer, Curves]:
     make_deterministic(training.seed)
     trainer = Trainer(network(0.4, training), HEAD, training)
     holdout = example(200)
-    return trainer, trainer.fit(example(), holdout, lambda found: {"auc": quality("auc", holdout[1], found)})
+    return trainer, trainer.fit(
+        stream(*example(), training), holdout, lambda found: {"auc": quality("auc", holdout[1], found)}
+    )
 
 
 def test_the_same_seed_gives_the_same_losses_to_the_last_bit() -> None:
@@ -72,9 +81,4 @@ def test_a_loss_that_is_no_number_stops_the_training() -> None:
     matrix[3, 0] = np.nan
 
     with pytest.raises(TrainingFailedError, match="loss was nan in epoch 1"):
-        Trainer(network(0.4), HEAD, TRAINING).fit((matrix, labels), (matrix, labels))
-
-
-@pytest.mark.parametrize(("rows", "batch"), [(1, 32), (1200, 32), (6400, 64), (40_000, 512), (10_000_000, 1024)])
-def test_batches_fit_the_rows_unless_the_yaml_says_otherwise(rows: int, batch: int) -> None:
-    assert fitting_batch(rows) == batch
+        Trainer(network(0.4), HEAD, TRAINING).fit(stream(matrix, labels), (matrix, labels))

@@ -13,34 +13,28 @@ from include import artefact
 from include.errors import ArtefactError
 from include.learning.binary import Binary
 from include.learning.kinds import KINDS
-from include.pipeline import Features, Training
+from include.recipe import Features, Training
 from include.training import export
-from include.training.data import Window, split
-from include.training.heads import BinaryHead, head_of
+from include.training.data import Window
+from include.training.heads import BinaryHead
+from include.training.in_memory import learn
+from include.training.layout import Layout
 from include.training.models import TabularNet
-from include.training.preprocessing import categories_of, fit_preprocessor, transform
+from include.training.preprocessing import fit_preprocessor, transform
 from include.training.spec import Spec
-from include.training.torch_trainer import Trainer, make_deterministic
+from include.training.torch_trainer import Trainer
 
 
 class Model:
     """A trained model in all its forms."""
 
     def __init__(self, spec: Spec, train: Window, holdout: Window) -> None:
-        make_deterministic(spec.training.seed)
         self.features, self.holdout = spec.training.features, holdout
-        self.preprocessor = fit_preprocessor(train.columns, self.features)
-        self.matrix = transform(self.preprocessor, holdout.columns, self.features)
-        sizes = [len(seen) for seen in categories_of(self.preprocessor, self.features).values()]
         self.task = KINDS[spec.training.task].learn(train.labels)
-        labels, head = self.task.encode(train.labels), head_of(self.task)
-        network = TabularNet(len(self.features.numeric), sizes, spec.training, start=head.start(labels))
-        self.trainer = Trainer(network, head, spec.training)
-        self.trainer.fit(
-            (transform(self.preprocessor, train.columns, self.features), labels),
-            (self.matrix, self.task.encode(holdout.labels)),
-        )
-        self.content = export.export(self.preprocessor, self.trainer.model, self.features)
+        learned = learn(spec.training, self.task, train.columns, self.task.encode(train.labels))
+        self.trainer, self.preprocessor = learned.trainer, learned.preprocessor
+        self.matrix = learned.matrix(holdout.columns)
+        self.content = learned.graph()
         self.session = artefact.session_of(self.content)
 
     def ask(self, **columns: Any) -> np.ndarray:
@@ -48,7 +42,7 @@ class Model:
 
 
 @pytest.fixture(scope="module")
-def model(rows: pa.Table, make_spec: Callable[..., Spec]) -> Model:
+def model(rows: pa.Table, make_spec: Callable[..., Spec], split: Any) -> Model:
     return Model(make_spec(), *split(rows, make_spec()))
 
 
@@ -111,18 +105,18 @@ def test_the_model_has_learned_the_direction(model: Model) -> None:
 
 
 def test_the_same_model_is_the_same_file(model: Model) -> None:
-    assert export.export(model.preprocessor, model.trainer.model, model.features) == model.content
+    assert export.export(model.preprocessor, model.trainer.graph(5), model.features) == model.content
 
 
 def test_a_graph_that_differs_is_refused(model: Model) -> None:
     expected = model.trainer.predict(model.matrix)
     expected[3] += 1e-3
 
-    with pytest.raises(ArtefactError, match=r"differs from PyTorch by up to 1\.00e-03"):
+    with pytest.raises(ArtefactError, match=r"differs from the framework's answers by up to 1\.00e-03"):
         export.check_same(model.content, model.holdout.columns, expected, model.features, model.task)
 
 
-def test_categories_alone_are_enough(rows: pa.Table, make_spec: Callable[..., Spec]) -> None:
+def test_categories_alone_are_enough(rows: pa.Table, make_spec: Callable[..., Spec], split: Any) -> None:
     training = Training(target="late", features=Features(categorical=["carrier"]), epochs=1, hidden=[4])
     spec = make_spec(training=training)
 
@@ -141,12 +135,12 @@ def test_numbers_alone_are_enough_and_a_small_spread_survives_float32() -> None:
     preprocessor = fit_preprocessor(columns, features)
     torch.manual_seed(0)
     training = Training(target="late", features=features)
-    network = TabularNet(2, [], training, start=torch.zeros(1))
+    network = TabularNet(Layout(2, ()), training, torch.zeros(1))
     torch.nn.init.normal_(network.head.weight)
     trainer = Trainer(network, BinaryHead(), training)
     expected = trainer.predict(transform(preprocessor, columns, features))
 
-    content = export.export(preprocessor, trainer.model, features)
+    content = export.export(preprocessor, trainer.graph(2), features)
     _, difference = export.check_same(content, columns, expected, features, Binary())
 
     assert difference < 2e-6

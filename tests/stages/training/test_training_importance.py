@@ -8,7 +8,7 @@ from include import artefact
 from include.learning.binary import Binary
 from include.learning.multiclass import Multiclass
 from include.learning.regression import Regression
-from include.pipeline import Features
+from include.recipe import Features
 from include.training.data import Window
 from include.training.importance import importance_of
 
@@ -42,7 +42,7 @@ def window(session, label, task):
     found = label(artefact.predict(session, columns, FEATURES), rng)
     labels = [task.classes[number] for number in found] if task.name == "multiclass" else found.astype(float)
     days = np.repeat([f"2020-01-{day:02}" for day in range(1, 15)], 100)
-    return Window(pa.array(range(1400)), days, pa.chunked_array([pa.array(labels)]), columns)
+    return Window(pa.table({"label": labels}), days, columns)
 
 
 def test_a_column_the_model_uses_has_importance_and_one_it_ignores_has_none(ask):

@@ -8,7 +8,8 @@ import pytest
 
 from include.errors import ConfigError, NotEnoughDataError
 from include.ledger import nights, open_ledger, requests
-from include.pipeline import Features, Pipeline, Training
+from include.pipeline import Pipeline
+from include.recipe import Features, Training
 from include.settings import Settings
 from include.training.plan import plan, windows
 from include.training.spec import read_spec
@@ -88,6 +89,21 @@ def test_the_spec_pins_snapshot_windows_and_what_the_request_asks_for(
     assert spec.folder == settings.models / "rides" / "rides.first.one"
     assert plan(rides, request_id) == path
     assert [found.name for found in Path(path).parent.iterdir()] == [Path(path).name]
+
+
+def test_a_try_that_has_something_to_go_on_from_keeps_its_snapshot_and_days(
+    rides: Pipeline, request_id: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    begun = read_spec(plan(rides, request_id))
+    monkeypatch.setattr("include.lake.current_snapshot", lambda _name: "78")
+
+    assert read_spec(plan(rides, request_id)).snapshot_id == "78"
+    (begun.work / "spec.json").write_text(begun.model_dump_json())
+    begun.scratch.mkdir()
+    assert read_spec(plan(rides, request_id)) == begun
+
+    other = rides.training.model_copy(update={"learning_rate": 0.5})
+    assert read_spec(plan(rides.model_copy(update={"training": other}), request_id)).snapshot_id == "78"
 
 
 def test_an_unknown_request_is_refused(rides: Pipeline, request_id: str) -> None:

@@ -85,7 +85,8 @@ def test_the_folder_holds_what_serving_gate_and_monitoring_need(
         "loss.png",
     }
     assert "`77`" in (spec.folder / "card.md").read_text()
-    assert [path.name for path in spec.folder.parent.iterdir()] == [spec.folder.name]
+    assert {path.name for path in spec.folder.parent.iterdir()} == {spec.folder.name, spec.work.name}
+    assert list(spec.work.iterdir()) == []
     assert "model.onnx" in runs[0]["files"]
     assert manifest["tracking_run"] == "run-1"
 
@@ -117,7 +118,7 @@ def test_a_finished_model_is_not_trained_again(
     path = tmp_path / "spec.json"
     path.write_text(spec.model_dump_json())
 
-    entry.main(str(path))
+    entry.main([str(path)])
 
     assert len(runs) == 1
     assert artefact.read_manifest(spec.folder) == manifest
@@ -143,12 +144,32 @@ def test_an_altered_model_is_replaced(spec: Spec, manifest: dict[str, Any]) -> N
     assert is_finished(spec)
 
 
-def test_nothing_is_left_behind_by_a_training_that_fails(spec: Spec, monkeypatch: pytest.MonkeyPatch) -> None:
-    def fail(*_args: Any) -> None:
-        raise RuntimeError("no disk")
+def test_a_training_that_fails_keeps_what_the_next_try_goes_on_from(
+    spec: Spec, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with monkeypatch.context() as patched:
+        patched.setattr("include.training.report.write_report", raising(RuntimeError("no disk")))
+        with pytest.raises(RuntimeError, match="no disk"):
+            train(spec, Stopwatch())
+    assert list(spec.folder.parent.iterdir()) == [spec.work]
+    assert list(spec.work.iterdir()) == [spec.scratch]
 
-    monkeypatch.setattr("include.training.report.write_report", fail)
+    monkeypatch.setattr("include.lake.clean_days", raising(RuntimeError("read again")))
+    assert train(spec, Stopwatch())["metrics"]["auc"] > 0.7
+    assert list(spec.work.iterdir()) == []
 
-    with pytest.raises(RuntimeError, match="no disk"):
+
+def test_nothing_is_left_behind_by_bad_data(spec: Spec, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("include.training.report.write_report", raising(ValueError("strange")))
+
+    with pytest.raises(ValueError, match="strange"):
         train(spec, Stopwatch())
-    assert list(spec.folder.parent.iterdir()) == []
+    assert list(spec.work.iterdir()) == []
+    assert not spec.folder.exists()
+
+
+def raising(error: Exception) -> Callable[..., None]:
+    def fail(*_args: Any) -> None:
+        raise error
+
+    return fail

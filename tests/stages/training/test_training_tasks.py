@@ -16,8 +16,9 @@ from include.learning.kinds import task_of
 from include.learning.metrics import GATE_DEFAULT
 from include.learning.task import LABEL, PREDICTION
 from include.ledger import open_ledger, releases, requests
-from include.pipeline import Features, Pipeline, Training
+from include.pipeline import Pipeline
 from include.policy import Gate
+from include.recipe import Features, Training
 from include.settings import Settings
 from include.training.run import train
 from include.training.spec import Spec, model_folder

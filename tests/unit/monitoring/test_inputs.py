@@ -3,7 +3,7 @@ import pyarrow as pa
 import pytest
 
 from include.monitoring.inputs import measure_inputs
-from include.pipeline import Features
+from include.recipe import Features
 
 FEATURES = Features(numeric=["distance"], categorical=["carrier"])
 MANIFEST = {"ranges": {"distance": [0.0, 10.0]}, "categories": {"carrier": ["", "AA", "UA"]}}

@@ -1,7 +1,7 @@
 import pytest
 
 from include.monitoring.relevance import weights_of
-from include.pipeline import Features
+from include.recipe import Features
 
 FEATURES = Features(numeric=["distance", "speed"], categorical=["carrier"])
 

@@ -12,7 +12,7 @@ from include.learning.binary import Binary
 from include.learning.multiclass import Multiclass
 from include.ledger import Publication, nights, open_ledger
 from include.monitoring import windows
-from include.pipeline import Features
+from include.recipe import Features
 from include.serving.capture import capture_schema
 
 FEATURES = Features(numeric=["distance"], categorical=["carrier"])

@@ -7,7 +7,7 @@ from include import artefact
 from include.errors import ArtefactError
 from include.features import OUTPUT
 from include.learning.calibration import Affine, Logistic, Temperature
-from include.pipeline import Features
+from include.recipe import Features
 from include.repairs.correction import corrected, uncorrected
 
 FEATURES = Features(numeric=["x"])

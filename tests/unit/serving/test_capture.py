@@ -5,7 +5,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from include.learning.binary import Binary
-from include.pipeline import Features
+from include.recipe import Features
 from include.serving import capture as capturing
 from include.serving.capture import Capture, Captured, capture_schema
 from include.serving.metrics import Metrics

@@ -5,7 +5,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from include.errors import BadRequestError
-from include.pipeline import Features
+from include.recipe import Features
 from include.serving.instances import MAX_ROWS, read_instances
 
 FEATURES = Features(numeric=["distance"], categorical=["carrier"])

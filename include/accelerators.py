@@ -1,0 +1,59 @@
+"""This file reads config/accelerators.yaml: what a training can run on, and what that costs."""
+
+import os
+from typing import Literal
+
+import yaml
+from pydantic import Field, ValidationError
+
+from include.errors import ConfigError
+from include.settings import ROOT
+from include.spelling import did_you_mean
+from include.strict import Strict
+
+PROFILES = ROOT / "config" / "accelerators.yaml"
+
+Device = Literal["cpu", "cuda"]
+
+
+class Accelerator(Strict):
+    """One profile."""
+
+    device: Device = Field("cpu", description="cpu, or cuda: NVIDIA GPUs.")
+    processes: int = Field(1, ge=1, description="Processes that share every batch; with cuda one for each GPU.")
+    threads: int = Field(1, ge=1, description="Threads of each process; another number may give another model.")
+    memory_gb: float | None = Field(None, gt=0, description="A process that wants more is ended; none: no limit.")
+    price_per_hour: float = Field(0.0, ge=0, description="Of one device.")
+
+
+def accelerator_named(name: str) -> Accelerator:
+    """Return a profile.
+
+    :raises ConfigError: if there is none of that name, or the file is not readable.
+    """
+    found = accelerators()
+    if name not in found:
+        raise ConfigError(
+            f"{PROFILES.name} has no profile '{name}'. Profiles there: {', '.join(found)}.{did_you_mean(name, found)}"
+        )
+    return found[name]
+
+
+def accelerators() -> dict[str, Accelerator]:
+    """Return all profiles by name.
+
+    :raises ConfigError: if the file is not readable, saying where.
+    """
+    try:
+        content = yaml.safe_load(PROFILES.read_text())
+        return {name: Accelerator.model_validate(profile) for name, profile in content.items()}
+    except (OSError, AttributeError, yaml.YAMLError, ValidationError) as error:
+        raise ConfigError(f"{PROFILES}: not readable as accelerator profiles: {error}") from error
+
+
+def use(accelerator: Accelerator) -> None:
+    """Let this process, before it imports a framework, use what the profile says and nothing else."""
+    if accelerator.device == "cpu":
+        os.environ["CUDA_VISIBLE_DEVICES"] = ""
+    for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"):
+        os.environ[name] = str(accelerator.threads)

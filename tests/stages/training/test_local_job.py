@@ -1,0 +1,197 @@
+"""The entry point as a process of its own: from a file, from the environment, by SageMaker's folders; killed, found."""
+
+import json
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from evergreen.operators.train import TrainModelOperator
+
+from include import artefact
+from include.accelerators import Accelerator
+from include.errors import BadTrainingInputError, TrainingInterruptedError
+from include.settings import ROOT
+from include.training import local_job
+from include.training.outcome import BAD_INPUT, RESUME
+from include.training.spec import Spec
+
+
+@pytest.fixture
+def spec(rides: Any, rows: pa.Table, make_spec: Callable[..., Spec], tmp_path: Path) -> Spec:
+    """A spec whose rows lie in a folder, so that a process of its own finds them."""
+    (tmp_path / "rows").mkdir()
+    pq.write_table(rows.slice(0, 900), tmp_path / "rows" / "a.parquet")
+    pq.write_table(rows.slice(900), tmp_path / "rows" / "b.parquet")
+    return make_spec(rows=tmp_path / "rows", folder=tmp_path / "models" / "rides.first.one", snapshot_id=None)
+
+
+def slow(spec: Spec, **changes: Any) -> Spec:
+    training = spec.training.model_copy(update={"epochs": 400, "checkpoint_seconds": 0.2})
+    return spec.model_copy(update={"training": training, **changes})
+
+
+def write(spec: Spec) -> str:
+    path = spec.work / "spec.json"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(spec.model_dump_json())
+    return str(path)
+
+
+def run(*arguments: str, **env: str) -> tuple[int, str]:
+    done = subprocess.run(
+        [sys.executable, "-m", "include.training", *arguments],
+        cwd=ROOT,
+        env=os.environ | {"PYTHONPATH": str(ROOT)} | env,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    return done.returncode, done.stdout + done.stderr
+
+
+def wait_for(condition: Callable[[], bool], seconds: float = 60) -> None:
+    until = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < until, "waited in vain"
+        time.sleep(0.05)
+
+
+def test_a_spec_in_the_environment_makes_a_model(spec: Spec) -> None:
+    code, told = run(EVERGREEN_SPEC=spec.model_dump_json())
+
+    assert code == 0, told
+    assert artefact.read_manifest(spec.folder)["metrics"]["auc"] > 0.7
+    assert (spec.work / "outcome").read_text() == "0"
+    assert "nothing to train" in run(EVERGREEN_SPEC=spec.model_dump_json())[1]
+
+
+def test_sagemaker_s_folders_and_hyper_parameters_are_obeyed(spec: Spec, tmp_path: Path) -> None:
+    channel, model = tmp_path / "channel", tmp_path / "opt" / "model"
+    channel.mkdir()
+    (channel / "spec.json").write_text(spec.model_copy(update={"rows": None}).model_dump_json())
+
+    code, told = run(
+        SM_CHANNEL_SPEC=str(channel),
+        SM_CHANNEL_ROWS=str(spec.rows),
+        SM_MODEL_DIR=str(model),
+        SM_CHECKPOINT_DIR=str(tmp_path / "checkpoints"),
+        SM_HPS=json.dumps({"epochs": 2, "learning_rate": 0.01}),
+    )
+
+    assert code == 0, told
+    manifest = artefact.read_manifest(model)
+    assert (manifest["parameters"]["epochs"], manifest["parameters"]["learning_rate"]) == (2, 0.01)
+    assert len(manifest["losses"]) == 2
+
+
+@pytest.mark.parametrize(
+    ("harm", "said"),
+    [
+        ({"EVERGREEN_SPEC": "{}"}, "$EVERGREEN_SPEC: not a training spec"),
+        ({}, "No spec: name a file"),
+    ],
+)
+def test_without_a_usable_spec_another_try_would_end_the_same(harm: dict[str, str], said: str) -> None:
+    code, told = run(**harm)
+
+    assert code == BAD_INPUT
+    assert said in told
+
+
+def test_two_processes_make_one_model(spec: Spec) -> None:
+    shared = spec.model_copy(update={"accelerator": Accelerator(processes=2)})
+
+    code, told = run(write(shared))
+
+    assert code == 0, told
+    assert artefact.read_manifest(spec.folder)["metrics"]["auc"] > 0.7
+
+
+def test_a_job_is_found_again_and_a_killed_one_goes_on(spec: Spec) -> None:
+    asked = slow(spec)
+    path = write(asked)
+    job = local_job.start(path, asked)
+    assert local_job.start(path, asked) == job
+
+    wait_for(lambda: any(asked.scratch.glob("checkpoints/*/*.npz")))
+    job.kill()
+    assert not job.is_running()
+
+    again = local_job.start(path, asked)
+    lines = list(local_job.follow(again, asked))
+    assert again.pid != job.pid
+    assert any(line.startswith("Go on from step") for line in lines)
+    assert len(artefact.read_manifest(spec.folder)["losses"]) == 400
+
+
+def test_one_that_is_asked_to_end_says_resume(spec: Spec) -> None:
+    for shared in (False, True):
+        asked = slow(spec, accelerator=Accelerator(processes=2 if shared else 1))
+        job = local_job.start(write(asked), asked)
+        wait_for(lambda asked=asked: any(asked.scratch.glob("checkpoints/*/*.npz")))
+
+        os.kill(job.pid, 15)
+
+        assert "to go on from there" in "".join(local_job.follow(job, asked))
+        assert (asked.work / "outcome").read_text() == str(RESUME)
+
+
+class Store(dict[str, Any]):
+    """What Airflow keeps for a task from try to try."""
+
+    def set(self, key: str, value: Any) -> None:
+        self[key] = value
+
+
+@pytest.fixture
+def operator(monkeypatch: pytest.MonkeyPatch) -> Callable[[Spec], TrainModelOperator]:
+    monkeypatch.setattr("include.retraining.hold_back", lambda _request: None)
+    monkeypatch.setattr("evergreen.operators.train.load_pipeline", lambda _name: None)
+
+    def make(spec: Spec) -> TrainModelOperator:
+        monkeypatch.setattr("include.training.plan.plan", lambda *_: write(spec))
+        return TrainModelOperator(task_id="train", pipeline_name="rides", request_id="rides.first.one")
+
+    return make
+
+
+def test_the_next_try_after_a_worker_s_crash_follows_the_same_job(
+    spec: Spec, operator: Callable[[Spec], TrainModelOperator]
+) -> None:
+    asked, store = slow(spec), Store()
+    crashed = operator(asked)
+    store.set(crashed.external_id_key, crashed.submit_job({}))  # and then its worker died
+
+    operator(asked).execute({"task_state_store": store})
+
+    assert local_job.find(asked) == local_job.Job(**store[crashed.external_id_key])
+    assert len(artefact.read_manifest(spec.folder)["losses"]) == 400
+
+
+def test_a_kill_takes_the_job_down_and_an_interruption_is_tried_again(
+    spec: Spec, operator: Callable[[Spec], TrainModelOperator]
+) -> None:
+    task = operator(slow(spec))
+    job = local_job.Job(**task.submit_job({}))
+    task.on_kill()
+    assert not job.is_running()
+
+    job = local_job.Job(**task.submit_job({}))
+    wait_for(lambda: any(slow(spec).scratch.glob("checkpoints/*/*.npz")))
+    os.kill(job.pid, 15)
+    with pytest.raises(TrainingInterruptedError, match="was asked to end"):
+        task.poll_until_complete(vars(job), {})
+
+
+def test_bad_data_are_not_tried_again(spec: Spec, operator: Callable[[Spec], TrainModelOperator]) -> None:
+    broken = spec.model_copy(update={"training": spec.training.model_copy(update={"model": "no.such:model"})})
+
+    with pytest.raises(BadTrainingInputError, match="no.such:model"):
+        operator(broken).execute({})

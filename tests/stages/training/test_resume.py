@@ -1,0 +1,74 @@
+"""Killed at any step and started again, a training gives the weights of one that was never killed, to the last bit."""
+
+import os
+import random
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from include.settings import ROOT
+
+SCRIPT = Path(__file__).with_name("resumable.py")
+STEPS = 48
+NEVER = 10_000
+KILLED = -9
+POINTS = sorted(random.Random(5).sample(range(2, STEPS), 3))  # noqa: S311 - seeded points
+FRAMEWORKS = ["torch", "keras"]
+
+
+def run(framework: str, folder: Path, step: int, how: str = "kill", processes: int = 1) -> tuple[int, str]:
+    started = [sys.executable, str(SCRIPT)]
+    if processes > 1:
+        torchrun = ["-m", "torch.distributed.run", "--standalone", f"--nproc-per-node={processes}"]
+        started = [sys.executable, *torchrun, str(SCRIPT)]
+    done = subprocess.run(
+        [*started, framework, str(folder), str(step), how],
+        capture_output=True,
+        text=True,
+        env=os.environ | {"PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"},
+        check=False,
+    )
+    if done.returncode not in {0, 75, KILLED} and processes == 1:
+        raise AssertionError(done.stderr)
+    return done.returncode, done.stdout.strip()
+
+
+@pytest.fixture(scope="module")
+def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], str]:
+    """Return the weights of an undisturbed training of a framework."""
+    known: dict[str, str] = {}
+
+    def weights(framework: str) -> str:
+        if framework not in known:
+            code, known[framework] = run(framework, tmp_path_factory.mktemp("calm"), NEVER)
+            assert code == 0
+        return known[framework]
+
+    return weights
+
+
+@pytest.mark.parametrize("framework", FRAMEWORKS)
+@pytest.mark.parametrize("step", POINTS)
+def test_killed_without_warning(framework: str, step: int, undisturbed: Callable[[str], str], tmp_path: Path) -> None:
+    assert run(framework, tmp_path, step) == (KILLED, "")
+
+    assert run(framework, tmp_path, NEVER) == (0, undisturbed(framework))
+
+
+@pytest.mark.parametrize("framework", FRAMEWORKS)
+def test_asked_to_end(framework: str, undisturbed: Callable[[str], str], tmp_path: Path) -> None:
+    assert run(framework, tmp_path, 20, "term") == (75, "")
+    assert max(path.name for path in tmp_path.iterdir()) == "step-000000020.npz"
+
+    assert run(framework, tmp_path, NEVER) == (0, undisturbed(framework))
+
+
+def test_two_processes_go_on_together(tmp_path: Path) -> None:
+    code, calm = run("torch", tmp_path / "calm", NEVER, processes=2)
+    assert code == 0
+
+    assert run("torch", tmp_path / "killed", 33, processes=2) == (1, "")
+    assert run("torch", tmp_path / "killed", NEVER, processes=2) == (0, calm)
