@@ -144,6 +144,9 @@ def _with_columns(pipeline: Pipeline, manifest: Manifest, rows: pa.Table, wanted
 def _enter(folder: Path, manifest: Manifest, champion: Release | None, judged: Judged) -> Release:
     # One transaction: there is never a candidate that nobody judged, nor a closed request without its release.
     pipeline, request_id, verdict = manifest["pipeline"], manifest["request_id"], judged.verdict
+    seconds = sum(manifest["seconds"].values())
+    device_seconds = seconds * manifest.get("accelerator", {}).get("processes", 1)
+    price = manifest.get("accelerator", {}).get("price_per_hour", 0.0)
     with open_ledger() as session:
         release = releases.add_release(
             session,
@@ -159,7 +162,9 @@ def _enter(folder: Path, manifest: Manifest, champion: Release | None, judged: J
                 "train_rows": manifest["train_rows"],
                 "holdout_rows": manifest["holdout_rows"],
                 "trained_until": manifest.get("trained_until", manifest["holdout_days"][1]),
-                "seconds": round(sum(manifest["seconds"].values()), 3),
+                "seconds": round(seconds, 3),
+                "device_seconds": round(device_seconds, 3),
+                "training_cost": round(device_seconds / 3600 * price, 6),
             },
             gate=verdict.as_dict(),
             compared_with=champion.version if champion else None,

@@ -140,6 +140,7 @@ def _metrics(manifest: Mapping[str, Any]) -> list[Metric]:
 def _params(manifest: Mapping[str, Any]) -> list[Param]:
     windows = {name: " to ".join(manifest[name]) for name in ("train_days", "holdout_days")}
     rows = {name: manifest[name] for name in ("train_rows", "holdout_rows")}
+    rows |= {f"accelerator_{name}": value for name, value in manifest.get("accelerator", {}).items()}
     return [Param(name, str(value)) for name, value in {**manifest["parameters"], **windows, **rows}.items()]
 
 

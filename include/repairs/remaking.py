@@ -21,6 +21,8 @@ from include.training.store import Files, Stopwatch, store
 
 log = logging.getLogger(__name__)
 
+_OF_THE_TRAINING = {"recipe_days", "baseline", "accelerator"}
+
 
 def recalibrate(spec: Spec, seconds: Stopwatch) -> dict[str, Any]:
     """Correct the champion's answers by the newest labelled days and return the new model's manifest.
@@ -65,7 +67,7 @@ def _remake(spec: Spec, seconds: Stopwatch) -> dict[str, Any]:
     answered = artefact.with_answers(answered, task, judged, prefix=artefact.JUDGED)
     everyone, labels, (known,) = task.compare(holdout[LABEL], (task, kept))
     manifest = {
-        **{name: value for name, value in base.manifest.items() if name != "recipe_days"},
+        **{name: value for name, value in base.manifest.items() if name not in _OF_THE_TRAINING},
         "request_id": spec.request_id,
         "reason": spec.reason,
         "repair": spec.repair,

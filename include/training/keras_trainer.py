@@ -33,6 +33,7 @@ from include.training.stream import Batch, Labels, Matrix, Stream
 
 MODEL = "include.training.keras_models:tabular_mlp"
 PREDICTED_AT_ONCE = 16_384
+AGREE_STEPS = 16  # several hosts stop and save together: they ask each other every so many steps
 WARM_UP = 0.3  # of all steps, and from a 25th of the rate: as PyTorch's one-cycle schedule
 
 
@@ -149,14 +150,8 @@ class Trainer:
                 started, began_at = time.perf_counter(), step
                 if is_over:
                     break
-            is_asked = bool(notice)
-            if checkpoints and (is_asked or checkpoints.is_due()):
-                self._save(step, checkpoints)
-            if is_asked:
-                raise TrainingInterruptedError(
-                    f"Asked to end: stopped after step {step}, to be gone on with from there."
-                )
-        self._end(steps * training.epochs, checkpoints)
+            self._pause(step, stream, checkpoints, notice)
+        self._end(steps * training.epochs, stream.rank, checkpoints)
         return self.curves
 
     def _prepare(self, steps: int) -> None:
@@ -167,12 +162,12 @@ class Trainer:
             self.optimizer.build(self.network.trainable_variables)
             self._loss = tf.Variable(0.0, aggregation=tf.VariableAggregation.SUM)  # of this epoch's rows so far
 
-    def _end(self, step: int, checkpoints: Checkpoints | None) -> None:
+    def _end(self, step: int, rank: int, checkpoints: Checkpoints | None) -> None:
         """Take the best weights, if any were chosen, and hand them over to what is served."""
         if self._best:
             self.network.set_weights(self._best)
         if checkpoints and self._was_saved:  # only what took long enough to be saved is worth saving at the end
-            self._save(step, checkpoints)
+            self._save(step, rank, checkpoints)
         if self.served is not self.network:
             self.served.set_weights(self.network.get_weights())
 
@@ -250,16 +245,22 @@ class Trainer:
             self._best = self.network.get_weights()
         return is_over
 
-    def _pause(self, step: int, checkpoints: Checkpoints | None, notice: Notice | None) -> None:
-        """Save if it is time, and stop if that was asked for."""
-        is_asked = bool(notice)
-        if checkpoints and (is_asked or checkpoints.is_due()):
-            self._save(step, checkpoints)
+    def _pause(self, step: int, stream: Stream, checkpoints: Checkpoints | None, notice: Notice | None) -> None:
+        """Save if it is time, and stop if that was asked for: on several hosts all do so after the same step."""
+        is_asked, is_due = bool(notice), bool(stream.rank == 0 and checkpoints and checkpoints.is_due())
+        if stream.world > 1:
+            if step % AGREE_STEPS:
+                return
+            is_asked, is_due = (bool(each) for each in _agree(float(is_asked), float(is_due)))
+        if checkpoints and (is_asked or is_due):
+            self._save(step, stream.rank, checkpoints)
         if is_asked:
             raise TrainingInterruptedError(f"Asked to end: stopped after step {step}, to go on from there.")
 
-    def _save(self, step: int, checkpoints: Checkpoints) -> None:
+    def _save(self, step: int, rank: int, checkpoints: Checkpoints) -> None:
         self._was_saved = True
+        if rank:
+            return
         arrays = {f"{kind}/{number}": variable.numpy() for kind, number, variable in self._variables()}
         arrays |= {f"best/{number}": weights for number, weights in enumerate(self._best)}
         checkpoints.save(step, {**arrays, "loss": np.asarray(self._loss.numpy())}, {"curves": self.curves.as_state()})
@@ -278,6 +279,15 @@ class Trainer:
         for kind, variables in (("model", self.network.variables), ("optimizer", self.optimizer.variables)):
             for number, variable in enumerate(variables):
                 yield kind, number, variable
+
+
+def _agree(*flags: float) -> list[float]:
+    """Return the sums of flags over all hosts."""
+
+    def add() -> Any:
+        return tf.distribute.get_replica_context().all_reduce(tf.distribute.ReduceOp.SUM, [tf.constant(flags)])
+
+    return list(strategy().run(tf.function(add))[0].numpy())
 
 
 def learning_rate(training: Training, steps: int) -> Any:

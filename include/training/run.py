@@ -238,6 +238,7 @@ def _about_steps(spec: Spec, curves: Curves) -> dict[str, Any]:
         "curves": curves.as_dict(),
         "seed": spec.training.seed,
         "parameters": spec.training.model_dump(exclude={"features", "target"}),
+        "accelerator": {"name": spec.training.accelerator, **spec.accelerator.model_dump()},
         "tracking_run": "",
         "seconds": {},
     }

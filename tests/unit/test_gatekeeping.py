@@ -30,7 +30,7 @@ def tags(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, ...]]:
 def challenge(make_model: Callable[..., tuple[str, str]], tags: Any) -> Callable[..., str]:
     """File a request and put a model in its folder: the larger the slope's sign and size, the better it is."""
 
-    def make(key: str, slope: float) -> str:
+    def make(key: str, slope: float, **about: Any) -> str:
         with open_ledger() as session:
             request_id = requests.file_request(
                 session, "rides", reason="a test", triggered_by="hand", key=key, detail={}
@@ -49,6 +49,7 @@ def challenge(make_model: Callable[..., tuple[str, str]], tags: Any) -> Callable
             tracking_run="run-1",
             repair="retrain",
             seconds={"steps": 2.0},
+            **about,
         )
         rows = holdout()
         answers = artefact.predict(artefact.load_session(folder, sha256), rows.to_pydict(), FEATURES)
@@ -199,3 +200,13 @@ def test_a_request_without_a_model_says_so(rides: Pipeline) -> None:
 def releases_of(release_id: str) -> Release:
     with open_ledger() as session:
         return releases.get_release(session, release_id)
+
+
+def test_what_a_training_cost_is_kept_with_its_release(rides: Pipeline, challenge: Callable[..., str]) -> None:
+    profile = {"name": "pair", "device": "cuda", "processes": 2, "threads": 1, "price_per_hour": 3.6}
+
+    release_id = gatekeeping.evaluate(rides, challenge("one", 1.0, accelerator=profile))
+
+    with open_ledger() as session:
+        metrics = releases.get_release(session, release_id).metrics
+    assert (metrics["seconds"], metrics["device_seconds"], metrics["training_cost"]) == (2.0, 4.0, 0.004)

@@ -1,5 +1,6 @@
 """Killed at any step and started again, a training gives the weights of one that was never killed, to the last bit."""
 
+import json
 import os
 import random
 import subprocess
@@ -15,7 +16,7 @@ SCRIPT = Path(__file__).with_name("resumable.py")
 STEPS = 48
 NEVER = 10_000
 KILLED = -9
-POINTS = sorted(random.Random(5).sample(range(2, STEPS), 3))  # noqa: S311 - seeded points
+ONE, OTHER = random.Random(5).sample(range(2, STEPS), 2)  # noqa: S311 - seeded points
 FRAMEWORKS = ["torch", "keras"]
 
 
@@ -50,8 +51,7 @@ def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], str
     return weights
 
 
-@pytest.mark.parametrize("framework", FRAMEWORKS)
-@pytest.mark.parametrize("step", POINTS)
+@pytest.mark.parametrize(("framework", "step"), [("torch", ONE), ("torch", OTHER), ("keras", ONE)])
 def test_killed_without_warning(framework: str, step: int, undisturbed: Callable[[str], str], tmp_path: Path) -> None:
     assert run(framework, tmp_path, step) == (KILLED, "")
 
@@ -72,3 +72,28 @@ def test_two_processes_go_on_together(tmp_path: Path) -> None:
 
     assert run("torch", tmp_path / "killed", 33, processes=2) == (1, "")
     assert run("torch", tmp_path / "killed", NEVER, processes=2) == (0, calm)
+
+
+def test_two_hosts_of_keras_go_on_together(tmp_path: Path, free_ports: Callable[[int], list[int]]) -> None:
+    calm = on_two_hosts(tmp_path / "calm", NEVER, free_ports(2))
+    killed = on_two_hosts(tmp_path / "killed", 33, free_ports(2))
+    again = on_two_hosts(tmp_path / "killed", NEVER, free_ports(2))
+
+    assert [code for code, _ in calm + again] == [0, 0, 0, 0]
+    assert KILLED in [code for code, _ in killed]
+    assert (again[0][1], again[1][1]) == (calm[0][1], "")
+
+
+def on_two_hosts(folder: Path, step: int, ports: list[int]) -> list[tuple[int, str]]:
+    hosts = [f"127.0.0.1:{port}" for port in ports]
+    started = []
+    for index in range(2):
+        config = {"cluster": {"worker": hosts}, "task": {"type": "worker", "index": index}}
+        env = os.environ | {"PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1", "TF_CONFIG": json.dumps(config)}
+        command = [sys.executable, str(SCRIPT), "keras", str(folder), str(step), "kill"]
+        started.append(subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=env))
+    found = []
+    for process in started:
+        said, _ = process.communicate(timeout=120)
+        found.append((process.returncode, said.strip()))
+    return found
