@@ -1,7 +1,7 @@
 """This file is the one entry point of training, on every platform: `python -m include.training [SPEC]`.
 
-Without SPEC the spec is taken from the environment (include/training/sources.py). Exit codes: 0 there is a model; 65
-these data or settings cannot be trained with; 75 asked to end, start it again to go on; anything else: it failed.
+Without SPEC the spec is taken from the environment (include/training/environment.py). Exit codes: 0 there is a model;
+65 these data or settings cannot be trained with; 75 asked to end, start it again to go on; anything else: it failed.
 """
 
 import gc
@@ -31,7 +31,7 @@ def main(arguments: list[str]) -> int:
     """Make the model that the spec asks for, unless that was done already, and return the exit code."""
     from include.errors import TrainingInterruptedError  # noqa: PLC0415 - after the collector was switched off
     from include.training import launch, outcome  # noqa: PLC0415
-    from include.training.sources import find_spec  # noqa: PLC0415
+    from include.training.environment import find_spec  # noqa: PLC0415
 
     spec, code = None, outcome.FAILED
     try:

@@ -1,7 +1,6 @@
 """This file is the training loop in Keras 3 on TensorFlow: the same on a CPU, on GPUs, on a TPU, on several hosts."""
 
 import contextlib
-import json
 import os
 import time
 from collections.abc import Iterator
@@ -24,6 +23,7 @@ from include.recipe import Training
 from include.training.balance import weights_of
 from include.training.checkpoint import Checkpoint, Checkpoints
 from include.training.curves import Curves, Judge, no_judge
+from include.training.environment import place_by_tensorflow, tpu
 from include.training.keras_export import graph_of
 from include.training.keras_heads import Head, head_of
 from include.training.layout import Layout
@@ -55,20 +55,19 @@ def version() -> str:
 @contextlib.contextmanager
 def process_group() -> Iterator[tuple[int, int]]:
     """Give (rank, number of processes) as TF_CONFIG tells them; (0, 1) for one alone."""
-    config = json.loads(os.environ.get("TF_CONFIG", "{}"))
-    workers = config.get("cluster", {}).get("worker", ["alone"])
-    yield config.get("task", {}).get("index", 0), len(workers)
+    place = place_by_tensorflow()
+    yield place.rank, place.world
 
 
 @cache
 def strategy() -> tf.distribute.Strategy:
     """Return how the devices that are there share the work: TPU, several machines, several GPUs, or one device."""
-    if "TPU_NAME" in os.environ or "TPU_WORKER_ID" in os.environ:
-        resolver = tf.distribute.cluster_resolver.TPUClusterResolver(tpu=os.environ.get("TPU_NAME", "local"))
+    if name := tpu():
+        resolver = tf.distribute.cluster_resolver.TPUClusterResolver(tpu=name)
         tf.config.experimental_connect_to_cluster(resolver)
         tf.tpu.experimental.initialize_tpu_system(resolver)
         return tf.distribute.TPUStrategy(resolver)
-    if "TF_CONFIG" in os.environ:
+    if place_by_tensorflow().world > 1:
         return tf.distribute.MultiWorkerMirroredStrategy()
     if len(tf.config.list_physical_devices("GPU")) > 1:
         return tf.distribute.MirroredStrategy()
@@ -191,7 +190,7 @@ class Trainer:
 
     def _share(self, run_step: Any, batch: Batch) -> None:
         """Let each device that this process has take its part of a step."""
-        devices = strategy().num_replicas_in_sync // max(1, _num_workers())
+        devices = strategy().num_replicas_in_sync // place_by_tensorflow().world
         if devices == 1:
             strategy().run(run_step, args=(batch.matrix, batch.labels, np.float32(batch.weight)))
             return
@@ -297,10 +296,6 @@ def learning_rate(training: Training, steps: int) -> Any:
         warm = max(1, int(WARM_UP * steps))
         return CosineDecay(rate / 25, max(1, steps - warm), warmup_target=rate, warmup_steps=warm)
     return CosineDecay(rate, steps) if training.schedule == "cosine" else rate
-
-
-def _num_workers() -> int:
-    return len(json.loads(os.environ.get("TF_CONFIG", "{}")).get("cluster", {}).get("worker", ["alone"]))
 
 
 def _parts(matrix: Matrix) -> Iterator[Matrix]:

@@ -21,6 +21,7 @@ from include.training import torch_state
 from include.training.balance import weights_of
 from include.training.checkpoint import Checkpoint, Checkpoints
 from include.training.curves import Curves, Judge, no_judge
+from include.training.environment import place_by_torchrun
 from include.training.heads import Head, head_of
 from include.training.layout import Layout
 from include.training.named import function_at
@@ -55,11 +56,12 @@ def version() -> str:
 @contextlib.contextmanager
 def process_group() -> Iterator[tuple[int, int]]:
     """Join the processes that torchrun has started and give (rank, number of them); (0, 1) for one alone."""
-    if "WORLD_SIZE" not in os.environ or os.environ["WORLD_SIZE"] == "1":
+    place = place_by_torchrun()
+    if place.world == 1:
         yield 0, 1
         return
     if torch.cuda.is_available():
-        torch.cuda.set_device(int(os.environ["LOCAL_RANK"]))
+        torch.cuda.set_device(place.local_rank)
     dist.init_process_group("nccl" if torch.cuda.is_available() else "gloo")
     try:
         yield dist.get_rank(), dist.get_world_size()

@@ -1,4 +1,6 @@
-"""This file finds the spec of a training where a platform leaves it: a file, the environment, or SageMaker's folders.
+"""This file is what a platform tells a training process by its environment: the spec, and its place among others.
+
+The spec may be a file, a variable, or lie in SageMaker's folders.
 
 SageMaker tells a container by environment variables where its folders are and what the hyper-parameters are:
 https://github.com/aws/sagemaker-training-toolkit/blob/master/ENVIRONMENT_VARIABLES.md
@@ -6,6 +8,7 @@ https://github.com/aws/sagemaker-training-toolkit/blob/master/ENVIRONMENT_VARIAB
 
 import json
 import os
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +17,33 @@ from include.training.spec import Spec, parse_spec, read_spec
 
 VARIABLE = "EVERGREEN_SPEC"
 CHANNEL = "SM_CHANNEL_SPEC"
+
+
+@dataclass(frozen=True)
+class Membership:
+    """A process among those of one training."""
+
+    rank: int = 0
+    world: int = 1
+    local_rank: int = 0  # among those of the same machine
+
+
+def place_by_torchrun() -> Membership:
+    """Return this process' place as PyTorch's launcher tells it; it is alone without one."""
+    env = os.environ
+    return Membership(int(env.get("RANK", 0)), int(env.get("WORLD_SIZE", 1)), int(env.get("LOCAL_RANK", 0)))
+
+
+def place_by_tensorflow() -> Membership:
+    """Return this process' place as TF_CONFIG tells it; it is alone without that."""
+    config = json.loads(os.environ.get("TF_CONFIG", "{}"))
+    workers = config.get("cluster", {}).get("worker", ["alone"])
+    return Membership(config.get("task", {}).get("index", 0), len(workers))
+
+
+def tpu() -> str | None:
+    """Return the TPU's name as Google's platforms tell it; "local" for the one of this machine; None without one."""
+    return os.environ.get("TPU_NAME") or ("local" if "TPU_WORKER_ID" in os.environ else None)
 
 
 def find_spec(arguments: list[str]) -> Spec:
