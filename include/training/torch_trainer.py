@@ -159,7 +159,7 @@ class Trainer:
     @torch.inference_mode()
     def predict(self, matrix: Matrix) -> Matrix:
         """Return answers, shape [rows] or [rows, classes]."""
-        model = self.model.eval()
+        model = self.model.to(self.device).eval()  # an export has taken it to the CPU
         parts = [model(torch.from_numpy(part).to(self.device)).cpu() for part in _parts(matrix)]
         predictions: Matrix = torch.cat(parts).numpy()
         return predictions
