@@ -176,18 +176,22 @@ class Trainer:
     def _run_step(self, learner: nn.Module, batch: Batch) -> None:
         rows, labels = (self._tensor(part) for part in (batch.matrix, batch.labels))
         self.optimizer.zero_grad(set_to_none=True)
-        with torch.autocast(self.device.type, torch.bfloat16, enabled=self.training.precision == "bfloat16"):
+        with self._precision():
             outputs = learner(rows)
         labels = labels.to(self.head.kind)
         losses = self.head.losses(outputs.float(), labels)
         if self._class_weights is not None:
             losses = losses * self._class_weights[labels.long()]
-        loss = losses.mean() * batch.weight
+        loss = losses.mean() if batch.weight == 1 else losses.mean() * batch.weight
         loss.backward()  # type: ignore[no-untyped-call]
         self.optimizer.step()
         self.schedule.step()
         # Asked for once an epoch: asking a GPU for a number makes it wait.
-        self._loss += loss.detach() * (len(rows) / batch.weight)
+        self._loss.add_(loss.detach(), alpha=len(rows) / batch.weight)
+
+    def _precision(self) -> contextlib.AbstractContextManager[Any]:
+        is_half = self.training.precision == "bfloat16"
+        return torch.autocast(self.device.type, torch.bfloat16) if is_half else contextlib.nullcontext()
 
     def _tensor(self, part: npt.NDArray[Any]) -> Tensor:
         found = torch.from_numpy(part)
