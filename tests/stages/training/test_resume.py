@@ -94,6 +94,6 @@ def on_two_hosts(folder: Path, step: int, ports: list[int]) -> list[tuple[int, s
         started.append(subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=env))
     found = []
     for process in started:
-        said, _ = process.communicate(timeout=120)
+        said, _ = process.communicate(timeout=400)
         found.append((process.returncode, said.strip()))
     return found
