@@ -15,8 +15,9 @@ from include.errors import ConfigError, NotEnoughDataError
 from include.learning.kinds import KINDS
 from include.learning.scoring import Floats
 from include.learning.task import LABEL, Task
-from include.recipe import Features
+from include.recipe import Features, Training
 from include.training import stream
+from include.training.layout import Layout
 from include.training.preprocessing import fit_preprocessor, transform
 from include.training.rows import Span
 from include.training.spec import Spec
@@ -121,6 +122,43 @@ def _parts(span: Span, spec: Spec, preprocessor: ColumnTransformer, task: Task) 
     for chunk in span.chunks():
         matrix = transform(preprocessor, feature_columns(chunk, features), features)
         yield matrix, encoded(task, chunk[LABEL])
+
+
+@dataclass(frozen=True)
+class Ready:
+    """A window as a network is fed with it, and what was found out on the way."""
+
+    task: Task
+    seen: Seen
+    preprocessor: ColumnTransformer
+    layout: Layout
+    labels: stream.Labels  # encoded
+    blocks: stream.OnDisk
+    features: Features
+
+    def batches(self, training: Training, rank: int = 0, world: int = 1) -> stream.Stream:
+        """Return the rows in shuffled batches."""
+        size = training.batch_size or stream.fitting_batch(len(self.labels))
+        return stream.Stream(self.blocks, size, training.seed, rank, world)
+
+    def seen_by_network(self, window: Window) -> stream.Part:
+        """Return other rows as the network sees them."""
+        return transform(self.preprocessor, window.columns, self.features), encoded(self.task, window.labels)
+
+
+def make_ready(span: Span, spec: Spec) -> Ready:
+    """Find out what a window's rows show, and preprocess them.
+
+    :raises NotEnoughDataError: if there are no rows, or rows of one class only.
+    """
+    features = spec.training.features
+    known = check(span, spec, "training window")
+    task = KINDS[spec.training.task].learn(known)
+    seen = look(span, features)
+    preprocessor = fit_to(span, spec, seen)
+    blocks = prepare(span, spec, preprocessor, task)
+    layout = Layout(len(features.numeric), tuple(len(values) for values in seen.categories.values()))
+    return Ready(task, seen, preprocessor, layout, encoded(task, known), blocks, features)
 
 
 def encoded(task: Task, labels: pa.ChunkedArray) -> stream.Labels:

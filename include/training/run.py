@@ -8,17 +8,17 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
 
 from include import artefact
 from include.config import load_pipeline
 from include.errors import NotEnoughDataError
 from include.evaluation import metrics, quality
-from include.learning.kinds import KINDS
 from include.learning.metrics import metrics_of
 from include.learning.scoring import Floats
 from include.learning.task import Task
-from include.recipe import Features, Training
+from include.recipe import Training
 from include.repairs.scout import scout
 from include.training import data, export
 from include.training.checkpoint import Checkpoints
@@ -26,13 +26,10 @@ from include.training.curves import Curves
 from include.training.data import Seen, Window, window_of
 from include.training.frameworks import framework
 from include.training.importance import SAMPLE_ROWS, importance_of
-from include.training.layout import Layout
 from include.training.notice import Notice
-from include.training.preprocessing import transform
 from include.training.rows import Span, fetch
 from include.training.spec import Spec
 from include.training.store import Files, Stopwatch, store
-from include.training.stream import Labels, Matrix, Stream, fitting_batch
 
 log = logging.getLogger(__name__)
 
@@ -130,38 +127,28 @@ def fit(  # noqa: PLR0913  what is learned, from what, where
 
     :returns: nothing in any process but the first; and how many epochs were best.
     """
-    features = training.features
     place.framework.make_deterministic(training.seed, spec.accelerator.threads)
     with seconds("data"):
         span, aside = set_aside(span) if training.patience else (span, None)
         log.info("Learn from %s rows, look at %s held out", len(span), len(holdout))
-        known = data.check(span, spec, "training window")
-        task = KINDS[training.task].learn(known)
-        seen = data.look(span, features)
-        preprocessor = data.fit_to(span, spec, seen)
-        blocks = data.prepare(span, spec, preprocessor, task)
-        held_out = _as_seen(holdout, preprocessor, features, task)
-        validation = _as_seen(window_of(aside.table(), spec), preprocessor, features, task) if aside else None
-        layout = Layout(len(features.numeric), tuple(len(values) for values in seen.categories.values()))
-        labels = data.as_floats(task, known)
+        ready = data.make_ready(span, spec)
+        held_out = ready.seen_by_network(holdout)
+        validation = ready.seen_by_network(window_of(aside.table(), spec)) if aside else None
     with seconds("steps"):
-        batch_size = training.batch_size or fitting_batch(len(span))
-        stream = Stream(blocks, batch_size, training.seed, place.rank, place.world)
-        trainer = place.framework.build(training, layout, task, data.encoded(task, known))
+        task = ready.task
+        trainer = place.framework.build(training, ready.layout, task, ready.labels)
         judge = partial(_qualities, task, data.as_floats(task, holdout.labels))
         kept = _checkpoints(spec, training, span, place)
-        curves = trainer.fit(stream, held_out, judge, kept, place.notice, validation)
+        batches = ready.batches(training, place.rank, place.world)
+        curves = trainer.fit(batches, held_out, judge, kept, place.notice, validation)
     if place.rank:
         return None, curves.best_epoch
     with seconds("export"):
         expected = trainer.predict(held_out[0])
-        content = export.export(preprocessor, trainer.graph(layout.width), features)
-        predictions, parity = export.check_same(content, holdout.columns, expected, features, task)
-    return Fitted(task, content, predictions, parity, labels, seen, curves), curves.best_epoch
-
-
-def _as_seen(window: Window, preprocessor: Any, features: Features, task: Task) -> tuple[Matrix, Labels]:
-    return transform(preprocessor, window.columns, features), data.encoded(task, window.labels)
+        content = export.export(ready.preprocessor, trainer.graph(ready.layout.width), training.features)
+        predictions, parity = export.check_same(content, holdout.columns, expected, training.features, task)
+    labels = ready.labels.astype(np.float64)
+    return Fitted(task, content, predictions, parity, labels, ready.seen, curves), curves.best_epoch
 
 
 def set_aside(span: Span) -> tuple[Span, Span]:

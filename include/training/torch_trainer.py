@@ -1,9 +1,7 @@
-"""This file is the training loop in PyTorch: the same on a laptop's CPU, on GPUs, and on several processes."""
+"""This file is a training's step in PyTorch: the same on a laptop's CPU, on GPUs, and in several processes."""
 
 import contextlib
-import logging
 import os
-import time
 from collections.abc import Callable, Iterator
 from typing import Any, cast
 
@@ -14,26 +12,20 @@ import torch.distributed as dist
 from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
-from include.errors import TrainingInterruptedError
 from include.learning.task import Task
 from include.recipe import Training
 from include.training import torch_state
 from include.training.balance import weights_of
-from include.training.checkpoint import Checkpoint, Checkpoints
-from include.training.curves import Curves, Judge, no_judge
+from include.training.checkpoint import Arrays, Checkpoint
 from include.training.environment import place_by_torchrun
 from include.training.heads import Head, head_of
 from include.training.layout import Layout
+from include.training.loop import Loop, parts
 from include.training.named import function_at
-from include.training.notice import Notice
 from include.training.stream import Batch, Labels, Matrix, Stream
 from include.training.torch_export import graph_of
 
-log = logging.getLogger(__name__)
-
 MODEL = "include.training.models:tabular_mlp"
-AGREE_STEPS = 16  # several processes stop and save together: they ask each other every so many steps
-PREDICTED_AT_ONCE = 16_384
 
 
 def make_deterministic(seed: int, threads: int = 1) -> None:
@@ -80,7 +72,7 @@ def build(training: Training, layout: Layout, task: Task, labels: npt.NDArray[An
     return Trainer(make(layout, training, head.start(labels)), head, training, weights)
 
 
-class Trainer:
+class Trainer(Loop):
     """Fits a network to labels; the head says what its outputs mean.
 
     :param class_weights: how much a row of each class counts; none: all the same.
@@ -88,60 +80,100 @@ class Trainer:
 
     def __init__(self, network: nn.Module, head: Head, training: Training, class_weights: Matrix | None = None) -> None:
         """Prepare network and optimiser; nothing is learned yet."""
-        self.training = training
-        self.device = torch.device("cuda", torch.cuda.current_device()) if torch.cuda.is_available() else CPU
-        self.network = network.to(self.device)
-        self.head = head.to(self.device)
+        super().__init__(training)
+        self._place = torch.device("cuda", torch.cuda.current_device()) if torch.cuda.is_available() else CPU
+        self.device = str(self._place)
+        self.network = network.to(self._place)
+        self.head = head.to(self._place)
         self.optimizer = torch.optim.AdamW(
             network.parameters(), lr=training.learning_rate, weight_decay=training.weight_decay
         )
-        self.curves = Curves(training.epochs)
-        self._loss = torch.zeros((), device=self.device)  # of this epoch's rows so far
-        self._class_weights = None if class_weights is None else torch.from_numpy(class_weights).to(self.device)
+        self._loss = torch.zeros((), device=self._place)  # of this epoch's rows so far
+        self._class_weights = None if class_weights is None else torch.from_numpy(class_weights).to(self._place)
         self._best: dict[str, Tensor] = {}
-        self._was_saved = False
 
-    def fit(  # noqa: PLR0913  what is learned from, looked at, and kept
-        self,
-        stream: Stream,
-        holdout: tuple[Matrix, Labels],
-        judge: Judge = no_judge,
-        checkpoints: Checkpoints | None = None,
-        notice: Notice | None = None,
-        validation: tuple[Matrix, Labels] | None = None,
-    ) -> Curves:
-        """Learn for all epochs, or go on where a checkpoint left off, and return the curves.
+    def begin(self, steps: int, stream: Stream) -> None:
+        """Prepare the schedule, and the network for as many processes as there are."""
+        self.schedule = SCHEDULES[self.training.schedule](self.optimizer, self.training.learning_rate, steps)
+        learner: nn.Module = self.network
+        if self.training.compile:
+            learner = cast(nn.Module, torch.compile(learner))
+        if stream.world > 1:
+            ids = [self._place.index] if self._place.type == "cuda" else None
+            learner = DistributedDataParallel(learner, device_ids=ids)
+        self._learner = learner.train()
 
-        :param holdout: only looked at.
-        :param judge: returns the metrics of predictions for the hold-out.
-        :param validation: its loss says when to stop, where the YAML has `patience`.
-        :raises TrainingFailedError: if the loss is no longer a number.
-        :raises TrainingInterruptedError: if notice was given; the state after the last step is saved.
-        """
-        training, steps = self.training, stream.steps_per_epoch
-        self.schedule = SCHEDULES[training.schedule](self.optimizer, training.learning_rate, steps * training.epochs)
-        found = checkpoints.newest() if checkpoints else None
-        first = self._restore(found, stream.rank) if found else 0
-        learner = self._learner(stream.world)
-        started, began_at = time.perf_counter(), first
-        for step, batch in enumerate(stream.batches(training.epochs, first), first + 1):
-            self._run_step(learner, batch)
-            if step % steps == 0:
-                speed = (step - began_at) * stream.batch_size / (time.perf_counter() - started)
-                is_over = validation is not None and self._is_over(validation)
-                if stream.rank == 0:
-                    self._end_epoch(step // steps, stream.blocks.num_rows // stream.world, speed, holdout, judge)
-                self._loss.zero_()
-                self.network.train()
-                started, began_at = time.perf_counter(), step
-                if is_over:
-                    break
-            self._pause(step, stream, checkpoints, notice)
+    def learn(self, batch: Batch) -> None:
+        """Make one step."""
+        rows, labels = (self._tensor(part) for part in (batch.matrix, batch.labels))
+        self.optimizer.zero_grad(set_to_none=True)
+        with self._precision():
+            outputs = self._learner(rows)
+        labels = labels.to(self.head.kind)
+        losses = self.head.losses(outputs.float(), labels)
+        if self._class_weights is not None:
+            losses = losses * self._class_weights[labels.long()]
+        loss = losses.mean() if batch.weight == 1 else losses.mean() * batch.weight
+        loss.backward()  # type: ignore[no-untyped-call]
+        self.optimizer.step()
+        self.schedule.step()
+        # Asked for once an epoch: asking a GPU for a number makes it wait.
+        self._loss.add_(loss.detach(), alpha=len(rows) / batch.weight)
+
+    @torch.inference_mode()
+    def look(self, rows: tuple[Matrix, Labels]) -> tuple[Matrix, float]:
+        """Return answers to rows that are not learned from, and their mean loss."""
+        matrix, labels = rows
+        self.network.eval()
+        outputs = torch.cat([self.network(torch.from_numpy(part).to(self._place)) for part in parts(matrix)])
+        losses = self.head.losses(outputs, torch.from_numpy(labels).to(self._place, self.head.kind))
+        self.network.train()
+        return self.head(outputs).cpu().numpy(), float(losses.mean())
+
+    def summed_loss(self) -> float:
+        """Return the sum of all losses since it was last asked."""
+        if dist.is_initialized():
+            dist.all_reduce(self._loss)
+        summed = float(self._loss)
+        self._loss.zero_()
+        return summed
+
+    def keep_best(self) -> None:
+        """Remember the weights as they are now."""
+        self._best = {name: value.clone() for name, value in self.network.state_dict().items()}
+
+    def take_best(self) -> None:
+        """Take the remembered weights, if there are any."""
         if self._best:
             self.network.load_state_dict(self._best)
-        if checkpoints and self._was_saved:  # only what took long enough to be saved is worth saving at the end
-            self._save(steps * training.epochs, stream, checkpoints)
-        return self.curves
+
+    def any_of(self, *flags: bool) -> list[bool]:
+        """Return whether any of the processes says so."""
+        told = torch.tensor(flags, dtype=torch.int32, device=self._place)
+        dist.all_reduce(told, dist.ReduceOp.MAX)
+        return [bool(flag) for flag in told.tolist()]
+
+    def state(self, stream: Stream) -> tuple[Arrays, dict[str, Any]]:
+        """Return weights, optimiser, schedule, and the state of chance in each process."""
+        mine = torch_state.chance(self._place)
+        everyone = [mine] * stream.world
+        if stream.world > 1:
+            dist.all_gather_object(everyone, mine)
+        arrays = torch_state.arrays_of(self.network, self.optimizer, self._best)
+        for rank, states in enumerate(everyone):
+            arrays |= {f"random/{rank}/{name}": value for name, value in states.items()}
+        arrays["loss"] = torch_state.array_of(self._loss)
+        groups = self.optimizer.state_dict()["param_groups"]
+        return arrays, {"groups": groups, "schedule": self.schedule.state_dict()}
+
+    def restore(self, found: Checkpoint, stream: Stream) -> None:
+        """Put that back."""
+        torch_state.restore(found, self.network, self.optimizer, found.state["groups"])
+        best = torch_state.tensors(found.under("best"))
+        self._best = {name: value.to(self._place) for name, value in best.items()}
+        self.schedule.load_state_dict(found.state["schedule"])
+        self._loss.copy_(torch.from_numpy(found.arrays["loss"]))
+        torch_state.restore_chance(found.under(f"random/{stream.rank}"), self._place)
 
     def graph(self, width: int) -> onnx.ModelProto:
         """Return the model as it is served as an ONNX graph."""
@@ -159,114 +191,18 @@ class Trainer:
     @torch.inference_mode()
     def predict(self, matrix: Matrix) -> Matrix:
         """Return answers, shape [rows] or [rows, classes]."""
-        model = self.model.to(self.device).eval()  # an export has taken it to the CPU
-        parts = [model(torch.from_numpy(part).to(self.device)).cpu() for part in _parts(matrix)]
-        predictions: Matrix = torch.cat(parts).numpy()
+        model = self.model.to(self._place).eval()  # an export has taken it to the CPU
+        found = [model(torch.from_numpy(part).to(self._place)).cpu() for part in parts(matrix)]
+        predictions: Matrix = torch.cat(found).numpy()
         return predictions
-
-    def _learner(self, world: int) -> nn.Module:
-        learner: nn.Module = self.network
-        if self.training.compile:
-            learner = cast(nn.Module, torch.compile(learner))
-        if world > 1:
-            ids = [self.device.index] if self.device.type == "cuda" else None
-            learner = DistributedDataParallel(learner, device_ids=ids)
-        return learner.train()
-
-    def _run_step(self, learner: nn.Module, batch: Batch) -> None:
-        rows, labels = (self._tensor(part) for part in (batch.matrix, batch.labels))
-        self.optimizer.zero_grad(set_to_none=True)
-        with self._precision():
-            outputs = learner(rows)
-        labels = labels.to(self.head.kind)
-        losses = self.head.losses(outputs.float(), labels)
-        if self._class_weights is not None:
-            losses = losses * self._class_weights[labels.long()]
-        loss = losses.mean() if batch.weight == 1 else losses.mean() * batch.weight
-        loss.backward()  # type: ignore[no-untyped-call]
-        self.optimizer.step()
-        self.schedule.step()
-        # Asked for once an epoch: asking a GPU for a number makes it wait.
-        self._loss.add_(loss.detach(), alpha=len(rows) / batch.weight)
 
     def _precision(self) -> contextlib.AbstractContextManager[Any]:
         is_half = self.training.precision == "bfloat16"
-        return torch.autocast(self.device.type, torch.bfloat16) if is_half else contextlib.nullcontext()
+        return torch.autocast(self._place.type, torch.bfloat16) if is_half else contextlib.nullcontext()
 
     def _tensor(self, part: npt.NDArray[Any]) -> Tensor:
         found = torch.from_numpy(part)
-        return found.pin_memory().to(self.device, non_blocking=True) if self.device.type == "cuda" else found
-
-    @torch.inference_mode()
-    def _end_epoch(self, epoch: int, num_rows: int, speed: float, holdout: tuple[Matrix, Labels], judge: Judge) -> None:
-        outputs, looked = self._look(holdout)
-        self.curves.add(
-            epoch,
-            self.training,
-            loss=float(self._loss) / num_rows,
-            holdout_loss=looked,
-            speed=speed,
-            quality=judge(self.head(outputs).cpu().numpy()),
-            device=str(self.device),
-        )
-
-    @torch.inference_mode()
-    def _look(self, rows: tuple[Matrix, Labels]) -> tuple[Tensor, float]:
-        """Return the outputs for rows that are not learned from, and their mean loss."""
-        matrix, labels = rows
-        self.network.eval()
-        outputs = torch.cat([self.network(torch.from_numpy(part).to(self.device)) for part in _parts(matrix)])
-        losses = self.head.losses(outputs, torch.from_numpy(labels).to(self.device, self.head.kind))
-        return outputs, float(losses.mean())
-
-    def _is_over(self, validation: tuple[Matrix, Labels]) -> bool:
-        """Note an epoch's loss on the validation rows; tell whether the best one was long enough ago."""
-        is_best, is_over = self.curves.add_validation(self._look(validation)[1], self.training.patience)
-        if is_best:
-            self._best = {name: value.clone() for name, value in self.network.state_dict().items()}
-        return is_over
-
-    def _pause(self, step: int, stream: Stream, checkpoints: Checkpoints | None, notice: Notice | None) -> None:
-        """Save if it is time, and stop if that was asked for: in several processes all do so after the same step."""
-        is_asked, is_due = bool(notice), bool(stream.rank == 0 and checkpoints and checkpoints.is_due())
-        if stream.world > 1:
-            if step % AGREE_STEPS:
-                return
-            told = torch.tensor([is_asked, is_due], dtype=torch.int32, device=self.device)
-            dist.all_reduce(told, dist.ReduceOp.MAX)
-            is_asked, is_due = map(bool, told.tolist())
-        if checkpoints and (is_asked or is_due):
-            self._save(step, stream, checkpoints)
-        if is_asked:
-            raise TrainingInterruptedError(f"Asked to end: stopped after step {step}, to go on from there.")
-
-    def _save(self, step: int, stream: Stream, checkpoints: Checkpoints) -> None:
-        self._was_saved = True
-        mine = torch_state.chance(self.device)
-        everyone: list[dict[str, npt.NDArray[Any]]] = [mine] * stream.world
-        if stream.world > 1:
-            dist.all_gather_object(everyone, mine)
-        if stream.rank:
-            return
-        arrays = torch_state.arrays_of(self.network, self.optimizer, self._best)
-        for rank, states in enumerate(everyone):
-            arrays |= {f"random/{rank}/{name}": value for name, value in states.items()}
-        state = {
-            "groups": self.optimizer.state_dict()["param_groups"],
-            "schedule": self.schedule.state_dict(),
-            "curves": self.curves.as_state(),
-        }
-        checkpoints.save(step, {**arrays, "loss": torch_state.array_of(self._loss)}, state)
-
-    def _restore(self, found: Checkpoint, rank: int) -> int:
-        torch_state.restore(found, self.network, self.optimizer, found.state["groups"])
-        best = torch_state.tensors(found.under("best"))
-        self._best = {name: value.to(self.device) for name, value in best.items()}
-        self.schedule.load_state_dict(found.state["schedule"])
-        self.curves = Curves.from_state(found.state["curves"])
-        self._loss += torch.from_numpy(found.arrays["loss"]).to(self.device)
-        torch_state.restore_chance(found.under(f"random/{rank}"), self.device)
-        return found.step
+        return found.pin_memory().to(self._place, non_blocking=True) if self._place.type == "cuda" else found
 
 
 CPU = torch.device("cpu")
@@ -279,7 +215,3 @@ SCHEDULES: dict[str, Callable[[torch.optim.Optimizer, float, int], Schedule]] = 
     "cosine": lambda optimizer, _rate, steps: torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, T_max=steps),
     "constant": lambda optimizer, _rate, _steps: torch.optim.lr_scheduler.ConstantLR(optimizer, factor=1.0),
 }
-
-
-def _parts(matrix: Matrix) -> Iterator[Matrix]:
-    return (matrix[place : place + PREDICTED_AT_ONCE] for place in range(0, max(1, len(matrix)), PREDICTED_AT_ONCE))

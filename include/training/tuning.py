@@ -19,7 +19,6 @@ from optuna.trial import FrozenTrial, Trial, TrialState
 from include.accelerators import use
 from include.errors import ConfigError, TrainingFailedError
 from include.evaluation import quality
-from include.learning.kinds import KINDS
 from include.learning.metrics import GOVERNOR_DEFAULT
 from include.learning.scoring import Floats
 from include.learning.task import Task
@@ -27,12 +26,9 @@ from include.recipe import Training, Tuning
 from include.training import data
 from include.training.data import window_of
 from include.training.frameworks import framework
-from include.training.layout import Layout
-from include.training.preprocessing import transform
 from include.training.rows import fetch
 from include.training.run import set_aside
 from include.training.spec import Spec, read_spec
-from include.training.stream import Stream, fitting_batch
 
 log = logging.getLogger(__name__)
 
@@ -113,19 +109,11 @@ def _loss(spec: Spec, training: Training, trial: Trial) -> float:
     trains = framework(training.framework)
     trains.make_deterministic(training.seed, spec.accelerator.threads)
     learned, aside = set_aside(fetch(spec).span(*spec.train_days))
-    known = data.check(learned, spec, "training window")
-    task = KINDS[training.task].learn(known)
-    seen = data.look(learned, training.features)
-    preprocessor = data.fit_to(learned, spec, seen)
-    blocks = data.prepare(learned, spec, preprocessor, task)
-    checked = window_of(aside.table(), spec)
-    matrix = transform(preprocessor, checked.columns, training.features)
-    layout = Layout(len(training.features.numeric), tuple(len(values) for values in seen.categories.values()))
-    trainer = trains.build(training, layout, task, data.encoded(task, known))
-    stream = Stream(blocks, training.batch_size or fitting_batch(len(learned)), training.seed)
+    ready, checked = data.make_ready(learned, spec), window_of(aside.table(), spec)
+    trainer = trains.build(training, ready.layout, ready.task, ready.labels)
     losses: list[float] = []
-    judge = partial(_report, trial, task, data.as_floats(task, checked.labels), losses)
-    trainer.fit(stream, (matrix, data.encoded(task, checked.labels)), judge)
+    judge = partial(_report, trial, ready.task, data.as_floats(ready.task, checked.labels), losses)
+    trainer.fit(ready.batches(training), ready.seen_by_network(checked), judge)
     return losses[-1]
 
 
