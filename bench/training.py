@@ -16,20 +16,15 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pyarrow as pa
-import pyarrow.parquet as pq
 
-from bench.night import PIPELINE, deliveries_of_their_own, ingest
-from include.config import load_pipeline
+from bench import whole_training
 from include.learning.binary import Binary
-from include.partition import days_between
 from include.recipe import Features, Training
 from include.settings import ROOT
 from include.training import stream
 from include.training.checkpoint import Checkpoints
 from include.training.frameworks import framework
 from include.training.layout import Layout
-from include.training.spec import Spec
 from include.training.stream import InMemory, OnDisk, Stream
 
 ROWS, NUMERIC, CATEGORIES = 200_000, 12, (16, 3, 100, 7)
@@ -49,7 +44,7 @@ def measure() -> dict[str, Any]:
     """Return the ratios that docs/benchmarks.md explains, each of two things measured in turn in one run."""
     with tempfile.TemporaryDirectory(prefix="evergreen-training-") as name:
         folder = Path(name)
-        small, large = (_peak_of(folder / f"{days}", days) for days in (20, 200))
+        small, large = (whole_training.peak_of(folder / f"{days}", days) for days in (20, 200))
         alone, together = (_rows_per_second(processes) for processes in (1, 2))
         checkpoint = _run("checkpoint", str(folder / "saved"))
         return {
@@ -59,7 +54,7 @@ def measure() -> dict[str, Any]:
             "two_over_one": {"ratio": round(together / alone, 3), "rows_per_s": [round(alone), round(together)]},
             "memory_10x_ratio": {"ratio": round(large / small, 3), "mb": [round(small), round(large)]},
             "checkpoint_overhead": checkpoint,
-            "request_to_registered_seconds": _breakdown(folder),
+            "request_to_registered_seconds": whole_training.breakdown(folder),
         }
 
 
@@ -206,88 +201,6 @@ def _rows_per_second(processes: int) -> float:
         text=True,
     )
     return float(done.stdout.splitlines()[-1])
-
-
-def _peak_of(folder: Path, num_days: int) -> float:
-    """Return the most memory (MB, resident) of a whole training on so many days of 5,000 rows."""
-    (folder / "rows").mkdir(parents=True)
-    days = [str(np.datetime64("2020-01-01") + number) for number in range(num_days + 4)]
-    for number, day in enumerate(days):
-        random, size = np.random.default_rng(number), 5000
-        numbers = {f"n{place}": random.standard_normal(size) for place in range(NUMERIC)}
-        words = {name: random.choice(["x", "y", "z"], size) for name in "abcd"}
-        late = numbers["n0"] + random.standard_normal(size) > 0
-        keys = [f"{day}-{row:05}" for row in range(size)]
-        pq.write_table(
-            pa.table({"id": keys, "day": [day] * size, "late": late, **numbers, **words}), folder / "rows" / day
-        )
-    spec = Spec(
-        pipeline=PIPELINE,
-        request_id=f"{PIPELINE}.bench.{num_days}",
-        reason="bench",
-        key="id",
-        date="day",
-        snapshot_id=None,
-        train_days=(days[0], days[num_days - 1]),
-        holdout_days=(days[num_days], days[-1]),
-        training=TRAINING.model_copy(update={"epochs": 1, "refit": False}),
-        sample_rows=1000,
-        folder=folder / "model",
-        rows=folder / "rows",
-    )
-    process = subprocess.Popen(
-        [sys.executable, "-m", "include.training"],
-        cwd=ROOT,
-        env=os.environ | {"EVERGREEN_SPEC": spec.model_dump_json(), "MLFLOW_TRACKING_URI": "http://127.0.0.1:9"},
-        stdout=subprocess.DEVNULL,
-    )
-    _, status, usage = os.wait4(process.pid, 0)
-    if status:
-        raise RuntimeError(f"The training of {num_days} days ended with {status}")
-    return usage.ru_maxrss / 1e3
-
-
-def _breakdown(folder: Path) -> dict[str, float]:
-    """Return the seconds from a request to a registered model of eight weeks of flights, by what takes them."""
-    from include import artefact, gatekeeping, registry
-    from include.ledger import open_ledger, requests
-    from include.training.plan import plan
-
-    os.environ["EVERGREEN_DATA"] = str(folder / "flights")
-    os.environ["MLFLOW_TRACKING_URI"] = f"sqlite:///{folder}/mlflow.db"
-    with deliveries_of_their_own("registered"):
-        ingest(
-            [str(day) for day in days_between(np.datetime64("2013-01-01").item(), np.datetime64("2013-03-11").item())],
-            "b",
-        )
-        pipeline = load_pipeline(PIPELINE)
-        found: dict[str, float] = {}
-        for turn in ("first", "second"):  # the first one makes MLflow's tables
-            began = time.perf_counter()
-            with open_ledger() as session:
-                request = requests.file_request(
-                    session, PIPELINE, reason="bench", triggered_by="hand", key=turn, detail={}
-                )
-            spec = plan(pipeline, request.id)
-            planned = time.perf_counter()
-            subprocess.run(
-                [sys.executable, "-m", "include.training", spec], cwd=ROOT, stdout=subprocess.DEVNULL, check=True
-            )
-            trained = time.perf_counter()
-            release = gatekeeping.evaluate(pipeline, request.id)
-            judged = time.perf_counter()
-            registry.register(release)
-            ended = time.perf_counter()
-            parts = artefact.read_manifest(json.loads(Path(spec).read_text())["folder"])["seconds"]
-            found = {
-                "all": ended - began,
-                "plan": planned - began,
-                **parts,
-                "rest_of_the_process": trained - planned - sum(parts.values()),
-                "evaluate": judged - trained,
-                "register": ended - judged,
-            }
-    return {name: round(seconds, 2) for name, seconds in found.items()}
 
 
 if __name__ == "__main__":

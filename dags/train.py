@@ -12,14 +12,14 @@ that is a result, not a failure.
 
 from typing import Any
 
-from airflow.sdk import Param, PartitionedAssetTimetable, TriggerRule, dag, task
+from airflow.sdk import PartitionedAssetTimetable, TriggerRule, dag, task
 from airflow.sdk.exceptions import AirflowFailException, AirflowSkipException
 from evergreen.defaults import dag_defaults
+from evergreen.forms import training_form
 from evergreen.operators.ask import ask_person
 from evergreen.operators.train import TrainModelOperator
-from evergreen.operators.tune import search_param, search_settings
+from evergreen.operators.tune import search_settings
 
-from include.accelerators import accelerators
 from include.assets import assets_of
 from include.config import load_pipelines
 from include.partition import run_key_of
@@ -35,21 +35,7 @@ def train_dag(pipeline: Pipeline) -> None:
         doc_md=__doc__,
         schedule=PartitionedAssetTimetable(assets=assets.retrain),
         is_paused_upon_creation=False,
-        params={
-            "reason": Param("Started by hand", type="string", minLength=3, description="Why; kept with the model."),
-            "window_days": Param(
-                pipeline.training.window_days, type="integer", minimum=1, description="Days of data to learn from."
-            ),
-            "epochs": Param(pipeline.training.epochs, type="integer", minimum=1, description="Passes over these data."),
-            "accelerator": Param(
-                pipeline.training.accelerator,
-                type="string",
-                enum=list(accelerators()),
-                description="What it runs on: a profile.",
-            ),
-            **search_param(pipeline),
-            "force": Param(False, type="boolean", description="Train although another request is on its way."),
-        },
+        params=training_form(pipeline),
     )
     def train() -> None:
         @task

@@ -2,18 +2,9 @@
 
 from typing import Any
 
-from airflow.sdk import Param, TriggerRule, task
+from airflow.sdk import TriggerRule, task
 
 from include.pipeline import Pipeline
-
-
-def search_param(pipeline: Pipeline) -> dict[str, Param]:
-    """Return what the trigger form asks, where the YAML has a search."""
-    tuning = pipeline.training.tuning
-    if tuning is None:
-        return {}
-    about = f"Look for better settings first: {tuning.trials} trials of {', '.join(tuning.search)}."
-    return {"tune": Param(False, type="boolean", description=about)}
 
 
 def search_settings(pipeline: Pipeline, request_id: Any) -> Any:
