@@ -18,7 +18,7 @@ from include.evaluation import Verdict, gate, metrics, quality
 from include.learning.task import LABEL, Task
 from include.ledger import Release, open_ledger, releases, requests
 from include.pipeline import Pipeline
-from include.repairs.estimate import LOSS, Labelled, levelled
+from include.repairs.estimate import LOSS, Labelled, levelled, recalibration_gate
 from include.repairs.recent import Model, read_model
 from include.training.spec import model_folder
 
@@ -102,12 +102,7 @@ def _compare(pipeline: Pipeline, manifest: Manifest, rows: pa.Table, mine: Task,
     if not is_level:
         new, old = levelled(Labelled(task.name, labels, days), (new, old), policy, repairs)
     else:
-        # It moves the level and leaves the order: only the loss can see what it is worth, and the next one mends it.
-        loss = LOSS[task.name]
-        margin = (repairs.recalibrate or 0.0) * quality(loss, labels, old)
-        policy = policy.model_copy(
-            update={"metric": loss, "margin": margin, "min_gain": 0.0, "confidence": repairs.confidence}
-        )
+        policy = recalibration_gate(policy, task.name, quality(LOSS[task.name], labels, old))
     return gate(task, labels, new, old, days, policy=policy, slices=_slices(pipeline, manifest, rows))
 
 

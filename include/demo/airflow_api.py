@@ -3,6 +3,7 @@
 import time
 from collections.abc import Callable
 from typing import Any
+from uuid import uuid4
 
 import httpx
 from tenacity import retry, retry_if_exception, stop_after_attempt, wait_fixed
@@ -61,10 +62,20 @@ class Airflow:
 
         :param run_id: a name of the caller's own: Airflow refuses a second run of that name (409).
         """
-        body = {"logical_date": None, "conf": conf} | ({"dag_run_id": run_id} if run_id else {})
-        answer = self._http.post(f"/dags/{dag_id}/dagRuns", json=body)
-        return str(answer.raise_for_status().json()["dag_run_id"])
+        name = run_id or f"manual__{uuid4()}"
+        answer = self._start(dag_id, name, conf)
+        # Nobody else has that name: there is a run of it if an answer was lost and it was asked for again.
+        if run_id or answer.status_code != httpx.codes.CONFLICT:
+            answer.raise_for_status()
+        return name
 
+    @patiently
+    def _start(self, dag_id: str, name: str, conf: dict[str, Any]) -> httpx.Response:
+        body = {"logical_date": None, "conf": conf, "dag_run_id": name}
+        answer = self._http.post(f"/dags/{dag_id}/dagRuns", json=body)
+        return answer.raise_for_status() if answer.is_server_error else answer
+
+    @patiently
     def emit(self, asset: str, key: str) -> None:
         """Emit an asset event with a partition key, as a task does that wakes the next stage."""
         (found,) = [each for each in self._get("/assets", name_pattern=asset)["assets"] if each["name"] == asset]

@@ -17,6 +17,7 @@ from include.policy import Gate, RepairName, Repairs
 
 FEWEST_DAYS = 4  # of fewer days an interval says nothing
 LOSS = GOVERNOR_DEFAULT  # what a repair is to lessen, whatever metric people watch: it sees level and order
+MOST_RISKED = 0.05  # share of the loss; of 1, 2, 5 % and any, the least that March to July did not mind (decision 0016)
 
 
 @dataclass(frozen=True)
@@ -111,6 +112,16 @@ def levelled(rows: Labelled, answers: Sequence[Floats], policy: Gate, repairs: R
     if repairs.recalibrate is None or policy.metric == "auc":
         return list(answers)
     return [corrected_by_others(rows, each, repairs.doubt_days) for each in answers]
+
+
+def recalibration_gate(policy: Gate, task: TaskName, now: float) -> Gate:
+    """Return how a recalibration is judged: by the loss, as it moves the level and leaves the order.
+
+    It needs to gain, but not to be sure of it, as the next one mends it: only what may cost `MOST_RISKED` is refused.
+
+    :param now: the loss without it.
+    """
+    return policy.model_copy(update={"metric": LOSS[task], "margin": MOST_RISKED * now, "min_gain": 0.0})
 
 
 def estimate(  # noqa: PLR0913  all that a repair could be made of

@@ -27,15 +27,15 @@ def replay(history: History, models: Models, name: str, first: str, last: str, *
 def numbers(told: Told, first: str = "", last: str = "~") -> dict[str, float]:
     """Return a policy's mean daily loss and AUC over a range of days, what was done in it, and the whole cost."""
     kept = [place for place, day in enumerate(told.days) if first <= day <= last]
-    done = [event for event in told.events if first <= event["day"] <= last]
+    decided = [event for event in told.events if first <= event["day"] <= last]
     aucs = np.array([told.auc[place] for place in kept])
     return {
         "log_loss": round(float(np.mean([told.loss[place] for place in kept])), 5),
         "auc": round(float(np.nanmean(aucs)), 5) if np.isfinite(aucs).any() else float("nan"),
-        "trainings": sum(event["action"] == "retrain" for event in done) + (first <= told.days[0]),
-        "recalibrations": sum(event["action"] == "recalibrate" for event in done),
-        "reinstatements": sum(event["action"] == "reinstate" for event in done),
-        "refused": sum(not event["done"] for event in done),
+        "trainings": sum(event["action"] == "retrain" for event in decided) + (first <= told.days[0]),
+        "recalibrations": sum(event["action"] == "recalibrate" and event["done"] for event in decided),
+        "reinstatements": sum(event["action"] == "reinstate" and event["done"] for event in decided),
+        "refused": sum(not event["done"] for event in decided),
         "networks_fitted": told.networks,
         "compute_seconds": round(told.seconds, 1),
     }

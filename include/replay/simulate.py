@@ -21,6 +21,7 @@ from include.repairs.estimate import (
     corrected_by_others,
     estimate,
     levelled,
+    recalibration_gate,
 )
 from include.replay.history import History, Models
 from include.replay.policies import Policy
@@ -205,18 +206,31 @@ class Replay:
 
     def _recalibrate(self, day: int, judged: Judgement) -> bool:
         del judged
+        start, repairs = self._judged_from(day, self.serving.network), self._repairs
+        rows, raw = self._labelled(start, day), self._of(self._network(self.serving.network), start, day)
+        new, old = corrected_by_others(rows, raw, repairs.doubt_days), self.serving.correction.apply(raw)
+        policy = recalibration_gate(self.pipeline.gate, rows.task, quality(LOSS[rows.task], rows.labels, old))
+        if not gate(self.history.task, rows.labels, new, old, rows.days, policy=policy).passed:
+            return False
         self._promote(self._corrected(self.serving, day))
         return True
 
     def _reinstate(self, day: int, judged: Judgement) -> bool:
         chosen = next(each for each in self.former if each.version == judged.version)
+        start = self._judged_from(day, self.serving.network, chosen.network)
+        if not self._passes(self._network(chosen.network), start, day):
+            return False
         self.former = [each for each in self.former if each is not chosen] + [self.serving]
         self._promote(self._corrected(replace(chosen, trained_until=self.serving.trained_until), day))
         return True
 
+    def _judged_from(self, day: int, *networks: tuple[int, int]) -> int:
+        """Return the first of the newest days that none of the networks has learned from."""
+        return max(*(last + 1 for _, last in networks), day + 1 - self._repairs.window_days)
+
     def _corrected(self, base: Serving, day: int) -> Serving:
         repairs = self._repairs
-        start = max(base.network[1] + 1, day + 1 - repairs.window_days)
+        start = self._judged_from(day, base.network)
         rows, raw = self._labelled(start, day), self._of(self._network(base.network), start, day)
         found = fit(rows.task, rows.labels, raw, rows.days, doubt_days=repairs.doubt_days)
         by_others = corrected_by_others(rows, raw, repairs.doubt_days)

@@ -6,6 +6,7 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
+from include.evaluation import Verdict
 from include.policy import Gate, Governor, Repairs
 from include.recipe import Features, Training
 from include.replay.history import Models, load_history
@@ -85,6 +86,20 @@ def test_where_nothing_changes_nothing_is_trained(history_of, tmp_path):
     governed = replay(history, Models(history, tmp_path), "governor", FIRST, LAST)
 
     assert [event for event in governed.told.events if event["action"] != "recalibrate"] == []
+
+
+def test_what_the_gate_refuses_is_never_served(history_of, tmp_path, monkeypatch):
+    history = history_of(TURN)
+    refused = Verdict(False, "log_loss", 0.0, 0.0, 0.0, (0.0, 0.0), 1, 1, "Refused.")
+    monkeypatch.setattr("include.replay.simulate.gate", lambda *_, **__: refused)
+
+    models = Models(history, tmp_path)
+    static, governed = (replay(history, models, name, FIRST, LAST) for name in ("static", "governor"))
+
+    assert {"recalibrate", "retrain"} <= {event["action"] for event in governed.told.events}
+    assert governed.told.loss == static.told.loss
+    assert numbers(governed.told)["refused"] == len(governed.told.events)
+    assert numbers(governed.told)["recalibrations"] == 0
 
 
 def test_a_calendar_trains_when_it_says_and_a_second_replay_trains_nothing(history_of, tmp_path, monkeypatch):

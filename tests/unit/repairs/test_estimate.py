@@ -1,13 +1,24 @@
 from dataclasses import replace
 
 import numpy as np
+import pyarrow as pa
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.special import expit, logit
 
-from include.policy import Repairs
-from include.repairs.estimate import Answers, Estimate, Labelled, choose, corrected_by_others, estimate
+from include.evaluation import gate
+from include.learning.kinds import KINDS
+from include.policy import Gate, Repairs
+from include.repairs.estimate import (
+    Answers,
+    Estimate,
+    Labelled,
+    choose,
+    corrected_by_others,
+    estimate,
+    recalibration_gate,
+)
 
 DAYS = np.repeat([f"2020-01-{day:02}" for day in range(1, 15)], 400)
 DICE = np.random.default_rng(0)
@@ -118,3 +129,24 @@ def test_the_repair_that_gains_most_beyond_its_toll_is_chosen_among_those_allowe
     assert choose([unsure], {}) is None
     assert choose([replace(PAYS, share=0.004)], {}) is None
     assert choose([replace(dear, beyond=0.04)], {}) is None  # recalibrating brings most of it
+
+
+@pytest.mark.parametrize(
+    ("moves", "released"),
+    [
+        ([0.1, 0.1, -0.16], True),  # days on which it loses make its interval reach below nought: still a gain
+        ([0.9, 0.9, -1.6], False),  # a gain in the mean that some days pay for with a lot
+        ([-0.02], False),
+    ],
+)
+def test_a_recalibration_needs_to_gain_but_not_to_be_sure_of_it(moves, released):
+    task = KINDS["regression"].learn(pa.array([0.0, 1.0]))
+    labels, old = np.resize([-1.0, 1.0], len(DAYS)), np.zeros(len(DAYS))
+    new = labels * np.repeat(np.resize(moves, 14), 400)
+    policy = recalibration_gate(Gate(metric="r2", min_gain=0.2), "regression", 1.0)
+
+    verdict = gate(task, labels, new, old, DAYS, policy=policy)
+
+    assert verdict.metric == "rmse"
+    assert verdict.interval[0] < 0
+    assert verdict.passed == released
