@@ -24,6 +24,7 @@ class DataSet:
     task: str
     days: int
     columns: tuple[str, ...] | None = None  # where the file has no header
+    picture: str | None = None  # columns whose names begin so are delivered as one: a JSON list
     edits: dict[str, str] = field(default_factory=dict)
 
 
@@ -43,6 +44,7 @@ DATA_SETS = {
         task="multiclass",
         days=10,
         columns=(*(f"pixel_{number}" for number in range(64)), "digit"),
+        picture="pixel",
     ),
     "caravan": DataSet("ISLP", "data/Caravan.csv", target="Purchase", task="binary", days=10),
 }
@@ -60,6 +62,10 @@ def deal(name: str, folder: Path) -> list[str]:
             dtype=str,
             na_filter=False,
         )
+    if about.picture:
+        pixels = [column for column in rows.columns if column.startswith(about.picture)]
+        lists = "[" + rows[pixels].agg(", ".join, axis=1) + "]"
+        rows = rows.drop(columns=pixels).assign(**{about.picture: lists})
     (folder / name).mkdir(parents=True)
     days = [(FIRST + timedelta(days=number)).isoformat() for number in range(about.days)]
     for number, day in enumerate(days):

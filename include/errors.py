@@ -88,6 +88,15 @@ class ErasureError(RuntimeError):
     """A subject that was to be erased is still there."""
 
 
+class BadValueError(ValueError):
+    """A value of a column that no model can take: says which column and which row."""
+
+    def __init__(self, message: str, *, field: str, row: int) -> None:
+        super().__init__(message)
+        self.field = field
+        self.row = row
+
+
 class BadRequestError(ValueError):
     """A request to the endpoint that cannot be answered: says which field of which row, and the HTTP status."""
 

@@ -1,22 +1,29 @@
 """This file turns columns into the model's inputs: the one step before the ONNX graph, the same everywhere."""
 
+import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from include.recipe import Features
+from include.errors import BadValueError
+from include.pictures import Pixels, pixels_of
+from include.recipe import Features, Image
 
 OUTPUT = "prediction"
 OPSET = 18  # of ONNX, that all parts of a graph are written in
+WORD = re.compile(r"\w+")
 
 
 def model_inputs(
     columns: Mapping[str, Sequence[Any] | npt.NDArray[Any]], features: Features
 ) -> dict[str, npt.NDArray[Any]]:
-    """Return one (rows, 1) array per feature: float32 with NaN for missing numbers, strings with "" for missing ones.
+    """Return one array per feature, shape [rows, 1]: float32 with NaN for missing numbers, strings with "" for missing.
 
+    Texts are in lower case. Of pictures there are all values, shape [rows, height * width * channels], NaN for missing.
+
+    :raises BadValueError: if a picture is none.
     :raises ValueError: if a numeric column holds something that is not a number.
     """
     inputs: dict[str, npt.NDArray[Any]] = {}
@@ -25,4 +32,30 @@ def model_inputs(
     for name in features.categorical:
         values = [value if isinstance(value, str) else "" for value in columns[name]]
         inputs[name] = np.asarray(values, dtype=object).reshape(-1, 1)
+    for name in features.text:
+        # Not in the graph: its StringNormalizer wants a locale that many images lack.
+        values = [value.lower() if isinstance(value, str) else "" for value in columns[name]]
+        inputs[name] = np.asarray(values, dtype=object).reshape(-1, 1)
+    for name, image in features.image.items():
+        inputs[name] = _pictures(columns[name], name, image)
     return inputs
+
+
+def summaries(columns: Mapping[str, Sequence[Any]], features: Features) -> dict[str, npt.NDArray[np.float64]]:
+    """Return a number per text, its count of words, and per picture, its mean value; NaN for missing ones."""
+    found = {}
+    for name in features.text:
+        found[name] = np.array([len(WORD.findall(value)) if value else np.nan for value in columns[name]])
+    for name, image in features.image.items():
+        found[name] = _pictures(columns[name], name, image).mean(axis=1, dtype=np.float64)
+    return found
+
+
+def _pictures(values: Sequence[Any] | npt.NDArray[Any], name: str, image: Image) -> Pixels:
+    found = np.empty((len(values), image.size), dtype=np.float32)
+    for row, value in enumerate(values):
+        try:
+            found[row] = pixels_of(value, image)
+        except ValueError as error:
+            raise BadValueError(f"'{name}' {error}.", field=name, row=row) from error
+    return found

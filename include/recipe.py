@@ -14,6 +14,26 @@ Tunable = Literal["learning_rate", "weight_decay", "dropout", "hidden", "embeddi
 ScheduleName = Literal["one_cycle", "cosine", "constant"]
 
 
+class Text(Strict):
+    """A column of free text: its words are looked up in a list that training makes."""
+
+    words: int = Field(5000, ge=1, description="How many words are known: the most frequent ones of the window.")
+    length: int = Field(64, ge=1, description="How many words of a text are read; the others are left out.")
+
+
+class Image(Strict):
+    """A column of pictures: base64 of PNG, JPEG, WebP or BMP, or a JSON list of the pixels' values."""
+
+    height: int = Field(ge=4, le=512, description="Pixels; an encoded picture of another size is resized.")
+    width: int = Field(ge=4, le=512, description="Pixels.")
+    channels: Literal[1, 3] = Field(1, description="1: shades of grey; 3: red, green, blue.")
+
+    @property
+    def size(self) -> int:
+        """Return how many numbers a picture is: rows from above, in them pixels from the left, in them channels."""
+        return self.height * self.width * self.channels
+
+
 class Features(Strict):
     """The raw columns the model takes, by kind."""
 
@@ -23,11 +43,30 @@ class Features(Strict):
     categorical: list[str] = Field(
         default_factory=list, description="Columns of text; a value that training has not seen is one of its own."
     )
+    text: dict[str, Text] = Field(default_factory=dict, description="Columns of free text, such as `comment: {}`.")
+    image: dict[str, Image] = Field(
+        default_factory=dict, description="Columns of pictures, such as `photo: {height: 32, width: 32}`."
+    )
 
     @property
     def names(self) -> list[str]:
         """Return all feature columns in the model's order."""
-        return [*self.numeric, *self.categorical]
+        return [*self.numeric, *self.categorical, *self.text, *self.image]
+
+    @property
+    def tabular(self) -> "Features":
+        """Return the numbers and categories among them."""
+        return self.model_copy(update={"text": {}, "image": {}})
+
+    @property
+    def others(self) -> "Features":
+        """Return those that are neither numbers nor categories."""
+        return self.model_copy(update={"numeric": [], "categorical": []})
+
+    @property
+    def as_text(self) -> list[str]:
+        """Return those that the clean table holds as text."""
+        return [*self.categorical, *self.text, *self.image]
 
 
 class Space(Strict):
@@ -83,7 +122,7 @@ class Training(Strict):
         None,
         pattern=r"^[\w.]+:\w+$",
         description="Function that makes the network, as `module:function`: see docs/training.md. None: "
-        "the framework's `tabular_mlp`.",
+        "`tabular_mlp`, or `mixed_mlp` where there are texts or pictures.",
     )
     accelerator: str = Field("cpu", description="Profile of config/accelerators.yaml: device, processes, price.")
     epochs: int = Field(6, ge=1, description="How often all rows are looked at.")

@@ -1,5 +1,6 @@
 """This file reads a delivery's bytes, CSV, JSON lines or Parquet, into rows of text with each row's place in it."""
 
+import base64
 import gzip
 import json
 import logging
@@ -150,6 +151,22 @@ def _parquet(origin: str, content: bytes) -> Parsed:
     return pa.table(texts, names=table.column_names), np.arange(1, 1 + len(table)), []
 
 
+def _is_bytes(column: pa.ChunkedArray) -> bool:
+    """Tell whether a column holds bytes that are no text, such as pictures: some writers call text so as well."""
+    if not (pa.types.is_binary(column.type) or pa.types.is_large_binary(column.type)):
+        return False
+    try:
+        column.cast(pa.large_string())
+    except pa.ArrowInvalid:
+        return True
+    return False
+
+
+def _as_base64(column: pa.ChunkedArray) -> pa.ChunkedArray:
+    values = [None if value is None else base64.b64encode(value).decode() for value in column.to_pylist()]
+    return pa.chunked_array([pa.array(values, pa.string())])
+
+
 def _column_as_text(origin: str, name: str, column: pa.ChunkedArray) -> pa.ChunkedArray:
     kind = column.type
     if pa.types.is_nested(kind):
@@ -160,7 +177,7 @@ def _column_as_text(origin: str, name: str, column: pa.ChunkedArray) -> pa.Chunk
         # A moment is written in UTC; one without a zone stays as it is, and is read as UTC like all text.
         column = column.cast(pa.timestamp("us", "UTC" if kind.tz else None), safe=False)
     try:
-        text = column.cast(pa.string())
+        text = _as_base64(column) if _is_bytes(column) else column.cast(pa.string())
     except (pa.ArrowInvalid, pa.ArrowNotImplementedError) as error:
         raise BadDeliveryError(
             f"{origin}: column '{name}' is {kind}, which has no text to clean ({error}). Deliver it as text, a number, "

@@ -10,7 +10,7 @@ import pyarrow.compute as pc
 
 from include import reports
 from include.learning.task import PREDICTION
-from include.monitoring.noise import Distance, category_distance, columns_of, number_distance
+from include.monitoring.noise import Distance, category_distance, columns_of, number_distance, summarised
 from include.policy import Monitoring
 from include.recipe import Features
 
@@ -66,7 +66,7 @@ def measure_drift(  # noqa: PLR0913  the two samples, what is compared how, and 
     :param weights: by feature, the share of the model's reliance that lies on it.
     :param show: is given Evidently's plots and our table as HTML, where anything could be compared.
     """
-    current, reference = (sample(table, policy.sample_rows) for table in (current, reference))
+    current, reference = (summarised(sample(table, policy.sample_rows), features) for table in (current, reference))
     numeric, categorical = columns_of(reference, features)
     names = [*numeric, *categorical]
     problems = {name: why for name in names if (why := _problem(current, reference, name, is_number=name in numeric))}

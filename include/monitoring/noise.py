@@ -4,6 +4,7 @@ import json
 from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -12,6 +13,7 @@ from scipy.spatial.distance import jensenshannon
 from scipy.stats import wasserstein_distance
 
 from include import artefact, atomic, lake
+from include.features import summaries
 from include.learning.kinds import labels_of, task_of
 from include.learning.task import LABEL, PREDICTION
 from include.pipeline import Pipeline
@@ -51,6 +53,7 @@ def noise_of(pipeline: Pipeline, model_uri: str, reference: pa.Table, cache: Pat
 
 def furthest_days(window: pa.Table, reference: pa.Table, date: str, features: Features) -> dict[str, float]:
     """Return, by column, the largest distance of a single day from the reference; 0 if no day can be compared."""
+    window, reference = (summarised(table, features) for table in (window, reference))
     days = window[date].cast(pa.string())
     parts = [window.filter(pc.equal(days, day)) for day in pc.unique(days).to_pylist()]
     numeric, categorical = columns_of(reference, features)
@@ -66,10 +69,20 @@ def furthest_days(window: pa.Table, reference: pa.Table, date: str, features: Fe
 
 def columns_of(reference: pa.Table, features: Features) -> tuple[list[str], list[str]]:
     """Return the names of (numeric, categorical) columns to compare, the prediction among those of its type."""
+    numbers = [*features.numeric, *features.text, *features.image]
     is_number = PREDICTION not in reference.column_names or pa.types.is_floating(reference[PREDICTION].type)
     if is_number:
-        return [*features.numeric, PREDICTION], [*features.categorical]
-    return [*features.numeric], [*features.categorical, PREDICTION]
+        return [*numbers, PREDICTION], [*features.categorical]
+    return numbers, [*features.categorical, PREDICTION]
+
+
+def summarised(table: pa.Table, features: Features) -> pa.Table:
+    """Return a table with a number in place of each text, its count of words, and of each picture, its mean value."""
+    names = [name for name in (*features.text, *features.image) if name in table.column_names]
+    there = Features(text=_only(features.text, names), image=_only(features.image, names))
+    for name, values in summaries({name: table[name].to_pylist() for name in names}, there).items():
+        table = table.set_column(table.column_names.index(name), name, pa.array(values, pa.float64()))
+    return table
 
 
 def distance_of(kind: pa.DataType) -> Distance:
@@ -93,6 +106,10 @@ def category_distance(current: pa.ChunkedArray, reference: pa.ChunkedArray) -> f
     names = sorted({*now, *then})
     shares = [np.array([counts[name] for name in names]) / counts.total() for counts in (then, now)]
     return float(jensenshannon(*shares))
+
+
+def _only(columns: dict[str, Any], names: list[str]) -> dict[str, Any]:
+    return {name: column for name, column in columns.items() if name in names}
 
 
 def _numbers(column: pa.ChunkedArray) -> np.ndarray[tuple[int, ...], np.dtype[np.float64]]:

@@ -118,8 +118,8 @@ def _learned(pipeline: Pipeline, kinds: dict[str, T.DataType]) -> Iterator[Resul
             for name in training.features.numeric
         ),
         *(
-            ("training.features.categorical", name, (T.StringType,), f"not text: derive `cast({name} as string)`")
-            for name in training.features.categorical
+            ("training.features", name, (T.StringType,), f"not text: derive `cast({name} as string)`")
+            for name in training.features.as_text
         ),
     ]
     wrong = [

@@ -6,11 +6,15 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from include.features import WORD
 from include.onboarding.profile import Column, Profile
 from include.onboarding.target import plain, quoted
+from include.pictures import image_of
 from include.pipeline import RESERVED, ColumnType
+from include.recipe import Image
 
 MOST_CATEGORIES = 100
+FEWEST_WORDS = 3  # on average, in a column of sentences
 MOST_EXPECTATIONS = 40
 MOST_RULES = 6  # beyond that, one rule speaks for all columns
 _NAMES_ROWS = re.compile(r"(^|[^a-z])(id|uuid|key|no|nr|number|index|row)$|Id$|ID$", re.IGNORECASE)
@@ -28,6 +32,8 @@ class Fields:
     drop: list[str] = field(default_factory=list)
     numeric: list[str] = field(default_factory=list)
     categorical: list[str] = field(default_factory=list)
+    text: dict[str, dict[str, int]] = field(default_factory=dict)
+    image: dict[str, dict[str, int]] = field(default_factory=dict)
     expectations: list[Expectation] = field(default_factory=list)
     notes: dict[str, str] = field(default_factory=dict)
     left_out: dict[str, str] = field(default_factory=dict)
@@ -44,7 +50,8 @@ def fields_of(events: Profile, date: str, *, skip: Iterable[str], leaks: Mapping
     for column in events.columns.values():
         if column.name in skip:
             continue
-        why = leaks.get(column.name) or useless(column)
+        is_readable = is_text(column) or picture_of(column)
+        why = leaks.get(column.name) or ("" if is_readable else useless(column))
         if why:
             made.left_out[column.name] = why
         else:
@@ -69,6 +76,20 @@ def useless(column: Column) -> str:
     if column.is_key and _NAMES_ROWS.search(column.name):
         return "names each row, and says nothing else"
     return ""
+
+
+def is_text(column: Column) -> bool:
+    """Tell whether it holds sentences rather than names: several words a value, and hardly a value twice."""
+    words = [len(WORD.findall(value)) for value, _ in column.values]
+    is_varied = column.distinct > MOST_CATEGORIES or column.distinct * 2 > column.rows
+    is_list = any(value.lstrip().startswith("[") for value, _ in column.values)
+    return column.kind == "string" and is_varied and not is_list and sum(words) >= FEWEST_WORDS * len(words) > 0
+
+
+def picture_of(column: Column) -> Image | None:
+    """Return what its pictures look like; None if it holds none."""
+    found = {image_of(value) for value, _ in column.values} if column.kind == "string" else {None}
+    return found.pop() if len(found) == 1 else None
 
 
 def _name_for(delivered: str, taken: set[str]) -> str:
@@ -108,7 +129,13 @@ def _expression(column: Column, source: str) -> str:
 
 
 def _take_as_feature(made: Fields, column: Column, name: str, date: str) -> None:
+    image = picture_of(column)
     match column.kind:
+        case "string" if image:
+            made.image[name] = image.model_dump(exclude_defaults=True)
+        case "string" if is_text(column):
+            made.text[name] = {}
+            made.notes[f"training.features.text.{name}"] = "guessed: sentences; categories, if they are names"
         case "string":
             made.categorical.append(name)
         case "date":

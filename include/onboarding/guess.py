@@ -162,7 +162,7 @@ def _row_count(events: Profile) -> dict[str, dict[str, Any]]:
 
 
 def _learning(target: Target, size: Size, made: Fields, spread: float) -> dict[str, Any]:
-    features = {"numeric": made.numeric, "categorical": made.categorical}
+    features = {"numeric": made.numeric, "categorical": made.categorical, "text": made.text, "image": made.image}
     drop = {"regression": _two_digits(WORSE_BY * spread)}.get(target.task, 0.1)
     return {
         "training": {

@@ -14,7 +14,7 @@ from include.onboarding.guess import Guess
 WIDTH = 110
 SCHEMA = "# yaml-language-server: $schema=../pipeline.schema.json"
 # Always in blocks, one line each: what people look through and change.
-BLOCKS = {"source", "cleaning", "columns", "derive", "rules", "training", "features", "governor", "schedule"}
+BLOCKS = {"source", "cleaning", "columns", "derive", "rules", "training", "features", "text", "governor", "schedule"}
 SECTIONS = {"schedule", "key", "source", "cleaning", "expectations", "training", "gate"}  # a blank line before
 
 
@@ -53,7 +53,7 @@ def flow(value: Any) -> str:
 
 def _entry(key: str, value: Any, place: str, guess: Guess, *, indent: int) -> Iterator[str]:
     pad, note = " " * indent, guess.notes.get(place, "")
-    if isinstance(value, Mapping) and key in BLOCKS:
+    if isinstance(value, Mapping) and value and key in BLOCKS:
         yield from _noted(f"{pad}{text(key)}:", note)
         for name, each in value.items():
             yield from _entry(name, each, f"{place}.{name}", guess, indent=indent + 2)

@@ -11,7 +11,7 @@ from threadpoolctl import threadpool_limits
 from include.learning.scoring import Floats
 from include.learning.task import Task
 from include.recipe import Features
-from include.training.preprocessing import categories_of, fit_preprocessor, transform
+from include.training.preprocessing import fit_preprocessor
 
 Columns = Mapping[str, npt.NDArray[Any]]
 _SEED = 7
@@ -32,7 +32,7 @@ def scout(task: Task, learned: tuple[Columns, Floats], asked: Columns, features:
         rows = np.sort(np.random.default_rng(_SEED).choice(len(labels), max_rows, replace=False))
         columns, labels = {name: values[rows] for name, values in columns.items()}, labels[rows]
     preprocessor = fit_preprocessor(columns, features)
-    known = categories_of(preprocessor, features)
+    known = preprocessor.categories
     first = len(features.numeric)
     settings: dict[str, Any] = {
         "categorical_features": [
@@ -44,7 +44,7 @@ def scout(task: Task, learned: tuple[Columns, Floats], asked: Columns, features:
         "l2_regularization": 1.0,
         "random_state": _SEED,
     }
-    matrix, wanted = (transform(preprocessor, each, features) for each in (columns, asked))
+    matrix, wanted = (preprocessor.for_trees(each) for each in (columns, asked))
     # One thread: beside other work on the same cores, several wait for each other by spinning (30 s instead of 1).
     with threadpool_limits(1):
         if task.name == "regression":

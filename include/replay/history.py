@@ -84,6 +84,8 @@ def load_history(pipeline: Pipeline, first: str, last: str, *, shuffle_seed: int
     told = hashlib.sha256(json.dumps(training.model_dump(mode="json"), sort_keys=True).encode())
     for values in (starts, encoded, *(columns[name] for name in features.numeric)):
         told.update(np.ascontiguousarray(values).tobytes())
+    for name in features.as_text:
+        told.update("\0".join(map(str, columns[name])).encode())
     return History(
         pipeline=pipeline,
         names=tuple(map(str, names)),

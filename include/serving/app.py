@@ -20,7 +20,7 @@ from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 from starlette.exceptions import HTTPException
 
 from include.artefact import predict
-from include.errors import BadRequestError
+from include.errors import BadRequestError, BadValueError
 from include.pipeline import ANSWER_ID
 from include.serving.body import read_body
 from include.serving.capture import Capture, Captured
@@ -127,7 +127,10 @@ def answer(served: Served, body: bytes) -> tuple[bytes, Captured]:
     :raises BadRequestError: naming the field and the row.
     """
     asked = read_instances(body, key=served.key, day=served.date, features=served.features)
-    predictions = predict(served.session, asked.columns, served.features)
+    try:
+        predictions = predict(served.session, asked.columns, served.features)
+    except BadValueError as error:
+        raise BadRequestError(str(error), field=error.field, row=error.row) from error
     _check_finite(predictions)
     answers = served.task.answers(predictions)
     captured = Captured(

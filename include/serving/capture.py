@@ -53,7 +53,7 @@ def capture_schema(key: str, features: Features, task: Task) -> pa.Schema:
             (ANSWERED_AT, pa.timestamp("us", tz="UTC")),
             *task.fields,
             *((name, pa.float64()) for name in features.numeric),
-            *((name, pa.string()) for name in features.categorical),
+            *((name, pa.string()) for name in features.as_text),
         ]
     )
 

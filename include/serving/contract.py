@@ -8,7 +8,7 @@ from pydantic import BaseModel, ConfigDict, Field
 class Asked(BaseModel):
     """A request's body."""
 
-    instances: list[dict[str, str | float | None]] = Field(
+    instances: list[dict[str, str | float | list[Any] | None]] = Field(
         description="One object per row: every feature (null if unknown); if wanted, the event's key and date.",
         examples=[[{"flight_id": "20130722T10-UA1545", "carrier": "UA", "distance": 1400}]],
     )

@@ -32,8 +32,10 @@ def read_instances(body: bytes, *, key: str, day: str, features: Features) -> In
     :raises BadRequestError: naming the field and the row.
     """
     rows = _rows_of(body)
-    columns = {name: [_float(value) for value in _column(rows, name, _check_number)] for name in features.numeric}
-    columns |= {name: _column(rows, name, _check_text) for name in features.categorical}
+    columns: dict[str, list[Any]] = {}
+    columns |= {name: [_float(value) for value in _column(rows, name, _check_number)] for name in features.numeric}
+    columns |= {name: _column(rows, name, _check_text) for name in (*features.categorical, *features.text)}
+    columns |= {name: [_picture(value) for value in _column(rows, name, _check_picture)] for name in features.image}
     return Instances(
         keys=[_key_of(row.get(key), key, number) for number, row in enumerate(rows)],
         days=[_day_of(row.get(day), day, number) for number, row in enumerate(rows)],
@@ -98,6 +100,17 @@ def _check_text(value: Any) -> str | None:
     if not value.isascii() and not _is_encodable(value):
         return "holds half a surrogate pair, which is not text"
     return None
+
+
+def _check_picture(value: Any) -> str | None:
+    if isinstance(value, list):
+        return None  # whether it holds as many numbers as it should is seen when it is unfolded
+    problem = _check_text(value)
+    return problem and problem.replace("a string or null", "base64 of a picture, a list of its values, or null")
+
+
+def _picture(value: str | list[Any] | None) -> str | None:
+    return json.dumps(value) if isinstance(value, list) else value
 
 
 def _key_of(value: Any, name: str, number: int) -> str | int:

@@ -9,7 +9,6 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 from filelock import FileLock
-from sklearn.compose import ColumnTransformer
 
 from include.errors import ConfigError, NotEnoughDataError
 from include.learning.kinds import KINDS
@@ -18,7 +17,7 @@ from include.learning.task import LABEL, Task
 from include.recipe import Features, Training
 from include.training import stream
 from include.training.layout import Layout
-from include.training.preprocessing import fit_preprocessor, transform
+from include.training.preprocessing import Preprocessor, fit_preprocessor
 from include.training.rows import Span
 from include.training.spec import Spec
 
@@ -84,8 +83,8 @@ def look(span: Span, features: Features) -> Seen:
     """
     categories: dict[str, set[str]] = {name: set() for name in features.categorical}
     ranges: dict[str, list[float]] = {}
-    for chunk in span.chunks(features.names):
-        columns = feature_columns(chunk, features)
+    for chunk in span.chunks(features.tabular.names):
+        columns = feature_columns(chunk, features.tabular)
         for name in features.categorical:
             categories[name].update(pc.unique(chunk[name].fill_null("")).to_pylist())
         for name in features.numeric:
@@ -96,13 +95,13 @@ def look(span: Span, features: Features) -> Seen:
     return Seen({name: sorted(values) for name, values in categories.items()}, ranges)
 
 
-def fit_to(span: Span, spec: Spec, seen: Seen) -> ColumnTransformer:
+def fit_to(span: Span, spec: Spec, seen: Seen) -> Preprocessor:
     """Return the preprocessing that a window's rows ask for."""
     sample = feature_columns(span.sample(SAMPLE_ROWS, spec.training.seed), spec.training.features)
     return fit_preprocessor(sample, spec.training.features, seen.categories)
 
 
-def prepare(span: Span, spec: Spec, preprocessor: ColumnTransformer, task: Task) -> stream.OnDisk:
+def prepare(span: Span, spec: Spec, preprocessor: Preprocessor, task: Task) -> stream.OnDisk:
     """Preprocess a window's rows into a file of the scratch folder, unless it lies there, and open it.
 
     Several processes may ask at once: one writes, the others wait for it.
@@ -117,11 +116,10 @@ def prepare(span: Span, spec: Spec, preprocessor: ColumnTransformer, task: Task)
     return stream.OnDisk(path)
 
 
-def _parts(span: Span, spec: Spec, preprocessor: ColumnTransformer, task: Task) -> Iterator[stream.Part]:
+def _parts(span: Span, spec: Spec, preprocessor: Preprocessor, task: Task) -> Iterator[stream.Part]:
     features = spec.training.features
     for chunk in span.chunks():
-        matrix = transform(preprocessor, feature_columns(chunk, features), features)
-        yield matrix, encoded(task, chunk[LABEL])
+        yield preprocessor.transform(feature_columns(chunk, features)), encoded(task, chunk[LABEL])
 
 
 @dataclass(frozen=True)
@@ -130,11 +128,14 @@ class Ready:
 
     task: Task
     seen: Seen
-    preprocessor: ColumnTransformer
-    layout: Layout
+    preprocessor: Preprocessor
     labels: stream.Labels  # encoded
     blocks: stream.OnDisk
-    features: Features
+
+    @property
+    def layout(self) -> Layout:
+        """Return what the columns of the matrix mean."""
+        return self.preprocessor.layout
 
     def batches(self, training: Training, rank: int = 0, world: int = 1) -> stream.Stream:
         """Return the rows in shuffled batches."""
@@ -143,7 +144,7 @@ class Ready:
 
     def seen_by_network(self, window: Window) -> stream.Part:
         """Return other rows as the network sees them."""
-        return transform(self.preprocessor, window.columns, self.features), encoded(self.task, window.labels)
+        return self.preprocessor.transform(window.columns), encoded(self.task, window.labels)
 
 
 def make_ready(span: Span, spec: Spec) -> Ready:
@@ -157,8 +158,7 @@ def make_ready(span: Span, spec: Spec) -> Ready:
     seen = look(span, features)
     preprocessor = fit_to(span, spec, seen)
     blocks = prepare(span, spec, preprocessor, task)
-    layout = Layout(len(features.numeric), tuple(len(values) for values in seen.categories.values()))
-    return Ready(task, seen, preprocessor, layout, encoded(task, known), blocks, features)
+    return Ready(task, seen, preprocessor, encoded(task, known), blocks)
 
 
 def encoded(task: Task, labels: pa.ChunkedArray) -> stream.Labels:
@@ -173,18 +173,18 @@ def as_floats(task: Task, labels: pa.ChunkedArray) -> Floats:
 
 
 def feature_columns(table: pa.Table, features: Features) -> dict[str, npt.NDArray[Any]]:
-    """Return the feature columns as the model sees them: float32 with NaN for missing, text with "" for missing.
+    """Return the feature columns: float32 with NaN for missing, text with "" for missing, pictures as text.
 
-    :raises ConfigError: if a categorical column is not text: the endpoint takes text only, so it would see nothing.
+    :raises ConfigError: if a column of categories, texts or pictures is not text, as the endpoint takes it.
     """
     columns: dict[str, npt.NDArray[Any]] = {}
     for name in features.numeric:
         columns[name] = pc.cast(table[name], pa.float64()).to_numpy().astype(np.float32)
-    for name in features.categorical:
+    for name in features.as_text:
         kind = table.schema.field(name).type
         if not (pa.types.is_string(kind) or pa.types.is_large_string(kind)):
             raise ConfigError(
-                f"'training.features.categorical' names '{name}', which is {kind} in the clean table, not text. "
+                f"'training.features' names '{name}', which is {kind} in the clean table, not text. "
                 f"Derive a text column: `{name}_text: cast({name} as string)`."
             )
         columns[name] = pc.fill_null(table[name], "").to_numpy().astype(object)

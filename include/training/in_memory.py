@@ -6,14 +6,12 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from sklearn.compose import ColumnTransformer
 
 from include.learning.task import Task
 from include.recipe import Training
 from include.training import export
 from include.training.frameworks import framework
-from include.training.layout import Layout
-from include.training.preprocessing import categories_of, fit_preprocessor, transform
+from include.training.preprocessing import Preprocessor, fit_preprocessor
 from include.training.stream import InMemory, Stream, fitting_batch
 
 LOOKED_AT = 1000  # rows whose loss is told after each epoch
@@ -25,9 +23,7 @@ Columns = Mapping[str, npt.NDArray[Any]]
 class Learned:
     """A fitted model."""
 
-    training: Training
-    preprocessor: ColumnTransformer
-    layout: Layout
+    preprocessor: Preprocessor
     trainer: Any
 
     def predict(self, columns: Columns) -> npt.NDArray[np.float32]:
@@ -37,22 +33,20 @@ class Learned:
 
     def matrix(self, columns: Columns) -> npt.NDArray[np.float32]:
         """Return what the network sees."""
-        return transform(self.preprocessor, columns, self.training.features)
+        return self.preprocessor.transform(columns)
 
     def graph(self) -> bytes:
         """Return the model as one ONNX graph."""
-        return export.export(self.preprocessor, self.trainer.graph(self.layout.width), self.training.features)
+        return export.export(self.preprocessor, self.trainer.graph(self.preprocessor.layout.width))
 
 
 def learn(training: Training, task: Task, columns: Columns, labels: npt.NDArray[Any]) -> Learned:
     """Return a model fitted to columns and encoded labels, the very one that a training on these rows would give."""
     trains = framework(training.framework)
     trains.make_deterministic(training.seed)
-    features, labels = training.features, labels.astype(np.int64 if task.name == "multiclass" else np.float32)
-    preprocessor = fit_preprocessor(columns, features)
-    sizes = tuple(len(seen) for seen in categories_of(preprocessor, features).values())
-    layout = Layout(len(features.numeric), sizes)
-    found = Learned(training, preprocessor, layout, trains.build(training, layout, task, labels))
+    labels = labels.astype(np.int64 if task.name == "multiclass" else np.float32)
+    preprocessor = fit_preprocessor(columns, training.features)
+    found = Learned(preprocessor, trains.build(training, preprocessor.layout, task, labels))
     matrix = found.matrix(columns)
     stream = Stream(InMemory(matrix, labels), training.batch_size or fitting_batch(len(labels)), training.seed)
     found.trainer.fit(stream, (matrix[:LOOKED_AT], labels[:LOOKED_AT]))

@@ -28,7 +28,7 @@ from include.training.loop import Loop, parts
 from include.training.named import function_at
 from include.training.stream import Batch, Labels, Matrix, Stream
 
-MODEL = "include.training.keras_models:tabular_mlp"
+MODELS = "include.training.keras_models"
 WARM_UP = 0.3  # of all steps, and from a 25th of the rate: as PyTorch's one-cycle schedule
 
 
@@ -79,7 +79,7 @@ def build(training: Training, layout: Layout, task: Task, labels: npt.NDArray[An
 
     def make(policy: str) -> keras.Model:
         keras.config.set_dtype_policy(policy)
-        return function_at(training.model or MODEL)(layout, training, start)
+        return function_at(training.model or f"{MODELS}:{layout.usual_model}")(layout, training, start)
 
     with strategy().scope():
         network = make("mixed_bfloat16" if training.precision == "bfloat16" else "float32")

@@ -145,7 +145,7 @@ def fit(  # noqa: PLR0913  what is learned, from what, where
         return None, curves.best_epoch
     with seconds("export"):
         expected = trainer.predict(held_out[0])
-        content = export.export(ready.preprocessor, trainer.graph(ready.layout.width), training.features)
+        content = export.export(ready.preprocessor, trainer.graph(ready.layout.width))
         predictions, parity = export.check_same(content, holdout.columns, expected, training.features, task)
     labels = ready.labels.astype(np.float64)
     return Fitted(task, content, predictions, parity, labels, ready.seen, curves), curves.best_epoch

@@ -25,7 +25,7 @@ from include.training.named import function_at
 from include.training.stream import Batch, Labels, Matrix, Stream
 from include.training.torch_export import graph_of
 
-MODEL = "include.training.models:tabular_mlp"
+MODELS = "include.training.models"
 
 
 def make_deterministic(seed: int, threads: int = 1) -> None:
@@ -66,7 +66,7 @@ def build(training: Training, layout: Layout, task: Task, labels: npt.NDArray[An
 
     :param labels: the window's, encoded: the network's first answer is the best constant one.
     """
-    make = function_at(training.model or MODEL)
+    make = function_at(training.model or f"{MODELS}:{layout.usual_model}")
     head = head_of(task)
     weights = weights_of(training, task, labels)
     return Trainer(make(layout, training, head.start(labels)), head, training, weights)

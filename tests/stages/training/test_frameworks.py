@@ -96,10 +96,10 @@ def test_half_precision_in_training_leaves_a_graph_in_full(framework: Framework)
 def test_patience_stops_where_the_validation_rows_say_so(framework: Framework) -> None:
     model, task, known = trained(framework, "wide", "binary")
     matrix, labels = model.matrix(columns()), known.astype(np.float32)
-    training = model.training.model_copy(update={"epochs": 40, "patience": 2, "learning_rate": 0.2})
+    training = model.trainer.training.model_copy(update={"epochs": 40, "patience": 2, "learning_rate": 0.2})
     trains = frameworks.framework(framework)
     trains.make_deterministic(1)
-    trainer = trains.build(training, model.layout, task, labels)
+    trainer = trains.build(training, model.preprocessor.layout, task, labels)
 
     # What it is checked by answers the other way round: each epoch makes it worse.
     curves = trainer.fit(Stream(InMemory(matrix, labels), 64, 1), (matrix, labels), validation=(matrix, 1 - labels))

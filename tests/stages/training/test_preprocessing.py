@@ -1,7 +1,7 @@
 import numpy as np
 
 from include.recipe import Features
-from include.training.preprocessing import fit_preprocessor, transform
+from include.training.preprocessing import fit_preprocessor
 
 
 def test_columns_that_are_constant_or_empty_come_out_as_numbers():
@@ -13,4 +13,4 @@ def test_columns_that_are_constant_or_empty_come_out_as_numbers():
         "blank": np.array([""] * 9, object),
     }
 
-    assert (transform(fit_preprocessor(columns, features), columns, features) == 0).all()
+    assert (fit_preprocessor(columns, features).transform(columns) == 0).all()

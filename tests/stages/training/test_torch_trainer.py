@@ -9,7 +9,7 @@ from include.recipe import Features, Training
 from include.training.curves import Curves
 from include.training.heads import BinaryHead
 from include.training.layout import Layout
-from include.training.models import TabularNet
+from include.training.models import Mlp, tabular_mlp
 from include.training.stream import InMemory, Stream
 from include.training.torch_trainer import Trainer, make_deterministic
 
@@ -26,8 +26,8 @@ def example(size: int = 500) -> tuple[np.ndarray, np.ndarray]:
     return np.hstack([numbers, codes]).astype(np.float32), labels.astype(np.float32)
 
 
-def network(base_rate: float, training: Training = TRAINING) -> TabularNet:
-    return TabularNet(Layout(2, (3,)), training, HEAD.start(np.array([base_rate])))
+def network(base_rate: float, training: Training = TRAINING) -> Mlp:
+    return tabular_mlp(Layout(2, (3,)), training, HEAD.start(np.array([base_rate])))
 
 
 def stream(matrix: np.ndarray, labels: np.ndarray, training: Training = TRAINING) -> Stream:

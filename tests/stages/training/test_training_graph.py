@@ -19,8 +19,8 @@ from include.training.data import Window
 from include.training.heads import BinaryHead
 from include.training.in_memory import learn
 from include.training.layout import Layout
-from include.training.models import TabularNet
-from include.training.preprocessing import fit_preprocessor, transform
+from include.training.models import tabular_mlp
+from include.training.preprocessing import fit_preprocessor
 from include.training.spec import Spec
 from include.training.torch_trainer import Trainer
 
@@ -105,7 +105,7 @@ def test_the_model_has_learned_the_direction(model: Model) -> None:
 
 
 def test_the_same_model_is_the_same_file(model: Model) -> None:
-    assert export.export(model.preprocessor, model.trainer.graph(5), model.features) == model.content
+    assert export.export(model.preprocessor, model.trainer.graph(5)) == model.content
 
 
 def test_a_graph_that_differs_is_refused(model: Model) -> None:
@@ -135,12 +135,12 @@ def test_numbers_alone_are_enough_and_a_small_spread_survives_float32() -> None:
     preprocessor = fit_preprocessor(columns, features)
     torch.manual_seed(0)
     training = Training(target="late", features=features)
-    network = TabularNet(Layout(2, ()), training, torch.zeros(1))
+    network = tabular_mlp(Layout(2, ()), training, torch.zeros(1))
     torch.nn.init.normal_(network.head.weight)
     trainer = Trainer(network, BinaryHead(), training)
-    expected = trainer.predict(transform(preprocessor, columns, features))
+    expected = trainer.predict(preprocessor.transform(columns))
 
-    content = export.export(preprocessor, trainer.graph(2), features)
+    content = export.export(preprocessor, trainer.graph(2))
     _, difference = export.check_same(content, columns, expected, features, Binary())
 
     assert difference < 2e-6

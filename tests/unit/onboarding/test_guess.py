@@ -1,8 +1,11 @@
+import json
+
 import pytest
 
 from include.errors import ConfigError
-from include.onboarding.fields import widened
+from include.onboarding.fields import fields_of, widened
 from include.onboarding.guess import Asked, Seen, delay_of, guess
+from include.onboarding.profile import Column, Profile
 from include.pipeline import Pipeline
 from tests.unit.onboarding.conftest import DAYS, ROWS, profile_of
 
@@ -32,10 +35,27 @@ def test_task_and_metrics_follow_from_the_target(guess_for, target, task, metric
 def test_columns_that_say_nothing_or_too_much_are_left_out_with_the_reason(guess_for):
     found = guess_for("paid", leaks={"paid_flag": "has one value for each of 'paid'"})
 
-    assert set(found.left_out) == {"comment", "country", "paid_flag"}
-    assert "an id, or free text" in found.left_out["comment"]
+    assert set(found.left_out) == {"country", "paid_flag"}
     assert found.left_out["country"] == "is 'DE' in all sampled rows"
     assert not set(found.left_out) & set(found.content["cleaning"]["columns"])
+
+
+def test_sentences_and_pictures_become_features_of_their_kind():
+    sentences = [(f"it was {number} hours late", 1) for number in range(200)]
+    pictures = [(json.dumps([[number] * 8] * 6), 1) for number in range(200)]
+    ids = [(f"x-{number}", 1) for number in range(200)]
+    named = {"said": sentences, "photo": pictures, "token": ids}
+    columns = {
+        name: Column(name, "string", rows=200, missing=0, distinct=200, values=tuple(values[:50]))
+        for name, values in named.items()
+    }
+
+    made = fields_of(Profile(DAYS, {DAYS[0]: 200}, columns), "day", skip=(), leaks={})
+
+    assert made.text == {"said": {}}
+    assert made.image == {"photo": {"height": 6, "width": 8}}
+    assert made.categorical == []
+    assert set(made.left_out) == {"token"}
 
 
 def test_moments_markers_booleans_and_strange_names_become_features_by_an_expression(guess_for):

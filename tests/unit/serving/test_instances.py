@@ -35,6 +35,27 @@ def test_key_and_date_may_be_left_out():
     assert isinstance(found.columns["distance"][0], float)
 
 
+def test_pictures_come_in_base64_or_as_lists_and_stay_text():
+    features = Features(text={"note": {}}, image={"photo": {"height": 4, "width": 4}})
+    photos = ["aGVsbG8=", [[1, 2], [3, 4]], None]
+    rows = [{"note": note, "photo": photo} for note, photo in zip(["A b", None, ""], photos, strict=True)]
+
+    found = read_instances(json.dumps({"instances": rows}).encode(), key="ride_id", day="day", features=features)
+
+    assert found.columns == {"note": ["A b", None, ""], "photo": ["aGVsbG8=", "[[1, 2], [3, 4]]", None]}
+
+
+@pytest.mark.parametrize(("field", "value"), [("note", ["a"]), ("photo", 7), ("photo", {"a": 1}), ("photo", True)])
+def test_what_is_no_text_or_picture_is_refused_by_field_and_row(field, value):
+    features = Features(text={"note": {}}, image={"photo": {"height": 4, "width": 4}})
+    row = {"note": "a", "photo": None, field: value}
+
+    with pytest.raises(BadRequestError) as refused:
+        read_instances(json.dumps({"instances": [row]}).encode(), key="ride_id", day="day", features=features)
+
+    assert (refused.value.field, refused.value.row) == (field, 0)
+
+
 @pytest.mark.parametrize(
     ("change", "field"),
     [
