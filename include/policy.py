@@ -98,7 +98,7 @@ class Repairs(Strict):
         3, ge=0, description="A recalibration from n days is taken to the share n / (n + this): days are few."
     )
     confidence: Share = Field(
-        0.95,
+        0.99,
         description="How sure the interval of a gain is to hold the true gain; for all but a recalibration, which the "
         "next one mends, it must lie above nought.",
     )

@@ -7,7 +7,7 @@ import subprocess
 import tempfile
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -43,7 +43,6 @@ training: {target: late, features: {numeric: [distance]}}
 PIPELINES = ("north", "south")
 QUEUE = "retrain"
 UNUSED = ("spark", "endpoint", "mlflow")
-WAVES = 10
 KILLED = ("airflow:scheduler", "airflow:scheduler", "airflow:triggerer")  # in turn, one a wave
 # What a killed scheduler has left is looked for more often than by default. Time-outs stay long: on a machine that is
 # busy with other things a task that is only slow would be taken for dead, over and over.
@@ -52,7 +51,6 @@ SETTINGS = {
     "AIRFLOW__SCHEDULER__ORPHANED_TASKS_CHECK_INTERVAL": "15",
 }
 SETTLE_SECONDS = 3600
-SWEEP_SECONDS = 120
 ASK_SECONDS = 600
 
 
@@ -93,45 +91,47 @@ def measure(number: int = 1000, seed: int = 1) -> dict[str, Any]:
     What runs is real: Redis, the triggerer, the scheduler, claims, and the training's beginning. That ends at once, as
     these pipelines have no data: what is tried here is that each event leads to one training, not the training.
     """
-    events, began = plan(number, seed), time.monotonic()
     with tempfile.TemporaryDirectory(prefix="evergreen-events-") as folder, installation(Path(folder)) as (stack, port):
-        trial = Trial(stack, port)
-        for wave in range(WAVES):
-            trial.send(events[wave::WAVES])
-            kill_service(stack, KILLED[wave % len(KILLED)])
-            trial.settle(events[wave::WAVES], share=0.7)  # the next wave comes while this one is still worked on
-        trial.settle(events)
-        runs = trial.runs_that_trained()
-        ended = trial.ended()
+        return try_out(Trial(stack, port), plan(number, seed), waves=10) | {"seed": seed}
+
+
+def try_out(trial: "Trial", events: Sequence[Event], *, waves: int) -> dict[str, Any]:
+    """Send events in waves, in each of which something is killed, and return what became of them."""
+    began = time.monotonic()
+    for wave in range(waves):
+        trial.send(events[wave::waves])
+        kill_service(trial.stack, KILLED[wave % len(KILLED)])
+        trial.settle(events[wave::waves], share=0.7)  # the next wave comes while this one is still worked on
+    trial.settle(events)
+    runs, ended = trial.runs_that_trained(), trial.ended()
     lost = [event.request_id for event in events if event.request_id not in ended]
     doubled = [key for key, count in runs.items() if count > 1]
     unasked = sorted(ended - {event.request_id for event in events})
     return {
-        "injected": number,
+        "injected": len(events),
         "lost": len(lost),
         "doubled": len(doubled) + len(unasked),
         "sent": sum(event.times for event in events),
         "by_door": dict(Counter(event.door for event in events)),
         "wake_ups_lost": sum(event.door == "lost" for event in events),
         "wake_ups_repeated": sum(event.echoes for event in events),
-        "killed": dict(Counter(KILLED[wave % len(KILLED)] for wave in range(WAVES))),
+        "killed": dict(Counter(KILLED[wave % len(KILLED)] for wave in range(waves))),
         "rest_calls_repeated": trial.asked_again,
-        "seed": seed,
         "minutes": round((time.monotonic() - began) / 60, 1),
         "findings": {"lost": lost, "doubled": doubled, "unasked": unasked},
     }
 
 
 @contextmanager
-def installation(folder: Path, more: str = "") -> Iterator[tuple[Stack, int]]:
+def installation(folder: Path, more: Mapping[str, str] | None = None) -> Iterator[tuple[Stack, int]]:
     """Run Airflow and a Redis server for a folder of their own, with pipelines that share a queue and have no data.
 
-    :param more: what else the pipelines' YAML says.
+    :param more: by name of a further pipeline, what else its YAML says.
     """
     os.environ.update(EVERGREEN_DATA=str(folder), EVERGREEN_PIPELINES=str(folder / "pipelines"))
     (folder / "pipelines").mkdir()
-    for name in PIPELINES:
-        listening = f"{YAML}\nevents: {{connection: retrain_queue, queue: {QUEUE}}}\n{more}\n"
+    for name, also in {**dict.fromkeys(PIPELINES, ""), **(more or {})}.items():
+        listening = f"{YAML}\nevents: {{connection: retrain_queue, queue: {QUEUE}}}\n{also}\n"
         (folder / "pipelines" / f"{name}.yaml").write_text(listening)
     port = _free_port()
     command = ["redis-server", "--port", str(port), "--bind", "127.0.0.1", "--save", "", "--dir", str(folder)]
@@ -151,15 +151,20 @@ def installation(folder: Path, more: str = "") -> Iterator[tuple[Stack, int]]:
 
 
 class Trial:
-    """Sends events, and looks what became of them."""
+    """Sends events, and looks what became of them.
 
-    def __init__(self, stack: Stack, port: int) -> None:
+    :param sweep_seconds: how often `sweep` runs, and how long a request has to wait until it is woken again.
+    """
+
+    def __init__(self, stack: Stack, port: int, sweep_seconds: int = 120) -> None:
+        self._sweep_seconds = sweep_seconds
+        self.stack = stack
         self._airflow = Airflow(stack.urls["airflow"], stack.password)
         self._queue = redis.Redis(port=port)
         self.asked_again = 0
         self._airflow.wait_for_dags({f"{name}__train" for name in PIPELINES} | {"sweep"})
 
-    def send(self, events: list[Event]) -> None:
+    def send(self, events: Sequence[Event]) -> None:
         """Send events by their doors, each as often as planned; then repeat some wake-ups."""
         for event in events:
             for _ in range(event.times):
@@ -190,14 +195,14 @@ class Trial:
                         raise
         return None
 
-    def settle(self, events: list[Event], share: float = 1.0) -> None:
+    def settle(self, events: Sequence[Event], share: float = 1.0) -> None:
         """Wait until so many of the events have been brought to an end; `sweep` helps, as it does."""
         expected, swept = {event.request_id for event in events}, time.monotonic()
 
         def is_settled() -> bool:
             nonlocal swept
-            if time.monotonic() - swept > SWEEP_SECONDS:
-                run_id = self._insist(self._airflow.trigger, "sweep", patience_seconds=SWEEP_SECONDS)
+            if time.monotonic() - swept > self._sweep_seconds:
+                run_id = self._insist(self._airflow.trigger, "sweep", patience_seconds=self._sweep_seconds)
                 self._airflow.wait_for_run("sweep", str(run_id), SETTLE_SECONDS)
                 swept = time.monotonic()
             return len(expected & self.ended()) >= share * len(expected)

@@ -10,15 +10,7 @@ import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
 SERVICES = ("AIRFLOW", "ENDPOINT", "MLFLOW", "SPARK")
-EVENTS = """
-import json, sys
-from pathlib import Path
-from soak import events
-
-events.WAVES = 2
-Path(sys.argv[1]).write_text(json.dumps(events.measure(16, seed=3)))
-"""
-PEOPLE = """
+STORY = """
 import json, sys, tempfile
 from pathlib import Path
 
@@ -26,7 +18,7 @@ import redis
 
 from include.demo.airflow_api import Airflow, wait_until
 from include.ledger import Request, open_ledger
-from soak.events import QUEUE, installation
+from soak.events import QUEUE, Trial, installation, plan, try_out
 
 ASKING = "people: {review: [message], timeout_hours: 1}"
 ANSWERS = {"yes": "Train", "no": "Do not train"}
@@ -37,77 +29,71 @@ def read(request_id):
         return session.get(Request, request_id)
 
 
-with tempfile.TemporaryDirectory() as folder, installation(Path(folder), ASKING) as (stack, port):
-    airflow = Airflow(stack.urls["airflow"], stack.password)
-    airflow.wait_for_dags({"north__train"})
+def ask(airflow, port):
     asked = {}
     for name, option in ANSWERS.items():
-        message = {"pipeline": "north", "reason": f"say {name}", "id": name}
+        message = {"pipeline": "asking", "reason": f"say {name}", "id": name}
         redis.Redis(port=port).xadd(QUEUE, {"body": json.dumps(message)})
         wait_until(airflow.questions, 120, lambda: "nobody is asked")
         [asked[name]] = airflow.questions()
         airflow.answer(asked[name], option, f"I said {name}")  # at once: the race
-        request_id = f"north.message.{name}"
+        request_id = f"asking.message.{name}"
         wait_until(lambda: read(request_id).closed_at, 240, lambda: f"{request_id}: {airflow.task_instances()}")
-    found = {
-        name: {**read(f"north.message.{name}").detail["review"], "note_of_request": read(f"north.message.{name}").note}
-        for name in ANSWERS
-    }
-    trained = [task for task in airflow.task_instances() if task["task_id"] == "train" and task["state"] == "failed"]
-    Path(sys.argv[1]).write_text(
-        json.dumps({"found": found, "asked": asked, "trained": len(trained), "left": airflow.questions()})
-    )
+    said = {name: read(f"asking.message.{name}") for name in ANSWERS}
+    found = {name: {**each.detail["review"], "note_of_request": each.note} for name, each in said.items()}
+    tasks = [task for task in airflow.task_instances() if task["dag_id"] == "asking__train"]
+    trained = [task for task in tasks if task["task_id"] == "train" and task["state"] == "failed"]
+    return {"found": found, "asked": asked, "trained": len(trained), "left": airflow.questions()}
+
+
+with tempfile.TemporaryDirectory() as folder, installation(Path(folder), {"asking": ASKING}) as (stack, port):
+    airflow = Airflow(stack.urls["airflow"], stack.password)
+    airflow.wait_for_dags({"asking__train"})
+    events = try_out(Trial(stack, port, sweep_seconds=20), plan(12, seed=3), waves=1)
+    Path(sys.argv[1]).write_text(json.dumps({"events": events, "people": ask(airflow, port)}))
 """
 
 
 @pytest.fixture(scope="module")
-def run(tmp_path_factory, free_ports):
-    """Run code beside a running installation, and return what it has written."""
-
-    def run(code: str) -> dict:
-        file = tmp_path_factory.mktemp("doors") / "found.json"
-        ports = {
-            f"EVERGREEN_{name}_PORT": str(port) for name, port in zip(SERVICES, free_ports(len(SERVICES)), strict=True)
-        }
-        # The other tests' Airflow (tests/conftest.py) is not this one's.
-        environment = {name: value for name, value in os.environ.items() if not name.startswith("AIRFLOW")} | ports
-        done = subprocess.run(
-            [sys.executable, "-c", code, str(file)],
-            cwd=ROOT,
-            env=environment | {"PYTHONPATH": f"{ROOT}:{ROOT / 'plugins'}"},
-            capture_output=True,
-            text=True,
-            check=False,
-            timeout=1200,
-        )
-        assert done.returncode == 0, done.stdout[-5000:] + done.stderr[-5000:]
-        return json.loads(file.read_text())
-
-    return run
-
-
-@pytest.fixture(scope="module", autouse=True)
-def _redis(redis_connection):
-    """Skip where there is no Redis."""
-
-
-def test_no_event_is_lost_and_none_is_trained_for_twice(run):
-    found = run(EVENTS)
-
-    assert found["injected"] == 16
-    assert set(found["by_door"]) == {"queue", "rest", "lost"}
-    assert found["findings"] == {"lost": [], "doubled": [], "unasked": []}
+def told(tmp_path_factory, free_ports, redis_connection):
+    """What the story has written down, which has an installation of its own; skipped where there is no Redis."""
+    file = tmp_path_factory.mktemp("doors") / "found.json"
+    ports = {
+        f"EVERGREEN_{name}_PORT": str(port) for name, port in zip(SERVICES, free_ports(len(SERVICES)), strict=True)
+    }
+    # The other tests' Airflow (tests/conftest.py) is not this one's.
+    environment = {name: value for name, value in os.environ.items() if not name.startswith("AIRFLOW")} | ports
+    done = subprocess.run(
+        [sys.executable, "-c", STORY, str(file)],
+        cwd=ROOT,
+        env=environment | {"PYTHONPATH": f"{ROOT}:{ROOT / 'plugins'}"},
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=1200,
+    )
+    assert done.returncode == 0, done.stdout[-5000:] + done.stderr[-5000:]
+    return json.loads(file.read_text())
 
 
 @pytest.fixture(scope="module")
-def answered(run):
-    return run(PEOPLE)
+def answered(told):
+    return told["people"]
+
+
+def test_no_event_is_lost_and_none_is_trained_for_twice(told):
+    found = told["events"]
+
+    assert found["injected"] == 12
+    assert set(found["by_door"]) == {"queue", "rest", "lost"}
+    assert sum(found["killed"].values()) == 1
+    assert found["findings"] == {"lost": [], "doubled": [], "unasked": []}
 
 
 def test_a_person_is_asked_with_the_reason_and_what_it_costs(answered):
     question = answered["asked"]["yes"]
 
-    assert question["subject"] == "Train a new model of north?"
+    assert question["subject"] == "Train a new model of asking?"
     assert "say yes" in question["body"]
     assert "What it costs" in question["body"]
 
