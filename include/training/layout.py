@@ -1,6 +1,7 @@
 """This file says what the columns of the matrix mean that a network is given."""
 
 from dataclasses import dataclass
+from itertools import accumulate
 from typing import Any
 
 from include.errors import ConfigError
@@ -40,6 +41,13 @@ class Layout:
         texts = (length for _, length in self.texts)
         images = (height * width * channels for height, width, channels in self.images)
         return [self.numeric, len(self.categories), *texts, *images]
+
+    @property
+    def stretches(self) -> list[slice]:
+        """Return where each raw column lies, in the order of `Features.names`."""
+        widths = [1] * (self.numeric + len(self.categories)) + self.widths[2:]
+        ends = list(accumulate(widths))
+        return [slice(end - width, end) for width, end in zip(widths, ends, strict=True)]
 
     @property
     def width(self) -> int:

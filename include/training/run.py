@@ -9,6 +9,7 @@ from functools import partial
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import pyarrow as pa
 
 from include import artefact
@@ -27,6 +28,7 @@ from include.training.data import Seen, Window, window_of
 from include.training.frameworks import framework
 from include.training.importance import SAMPLE_ROWS, importance_of
 from include.training.notice import Notice
+from include.training.preprocessing import Preprocessor
 from include.training.rows import Span, fetch
 from include.training.spec import Spec
 from include.training.store import Files, Stopwatch, store
@@ -48,12 +50,12 @@ class Place:
 
 @dataclass(frozen=True)
 class Fitted:
-    """A trained model: its graph, what it answers to the hold-out, and how it came about."""
+    """A trained model, what it answers to the hold-out, and how it came about."""
 
     task: Task
-    content: bytes
-    predictions: Floats  # for the hold-out
-    parity: float
+    preprocessor: Preprocessor
+    trainer: Any
+    predictions: npt.NDArray[np.float32]  # for the hold-out, the framework's own
     labels: Floats  # learned from
     seen: Seen
     curves: Curves
@@ -93,8 +95,10 @@ def _train(spec: Spec, place: Place, seconds: Stopwatch) -> dict[str, Any]:
     features = training.features
     with seconds("importance"):
         sample = window_of(window.sample(SAMPLE_ROWS, spec.training.seed), spec)
-        importance = importance_of(artefact.session_of(judged.content), (sample, holdout), features, judged.task)
-
+        importance = importance_of(judged.trainer.predict, judged.preprocessor, (sample, holdout), judged.task)
+    with seconds("export"):  # of what is served: the recipe that was judged is known by its answers
+        content = export.export(served.preprocessor, served.trainer.graph(served.preprocessor.layout.width))
+        predictions, parity = export.check_same(content, holdout.columns, served.predictions, features, served.task)
     with seconds("baseline"):
         tree = _baseline(spec, judged, window, holdout)
     everyone, labels, (known, simple) = judged.task.compare(
@@ -105,25 +109,26 @@ def _train(spec: Spec, place: Place, seconds: Stopwatch) -> dict[str, Any]:
         "recipe_days": list(spec.train_days),  # what the judged answers had been learned from
         "task": served.task.as_dict(),
         "labels": served.task.summary(served.labels),
-        "sha256": artefact.sha256_of(served.content),
+        "sha256": artefact.sha256_of(content),
         "metrics": metrics(everyone, labels, known),
         "baseline": metrics(everyone, labels, simple),
         "categories": served.seen.categories,
         "ranges": served.seen.ranges,
-        "parity": served.parity,
+        "parity": parity,
         "importance": importance,
         **_about_steps(spec, judged.curves),
     }
-    answered = artefact.with_answers(holdout.table, served.task, served.predictions)
+    answered = artefact.with_answers(holdout.table, served.task, predictions)
     if served is not judged:
         answered = artefact.with_answers(answered, judged.task, judged.predictions, prefix=artefact.JUDGED)
-    return store(spec, manifest, Files(served.content, answered, _reference(spec, served, learned)), seconds)
+    reference = _reference(spec, served.task, content, learned)
+    return store(spec, manifest, Files(content, answered, reference), seconds)
 
 
 def fit(  # noqa: PLR0913  what is learned, from what, where
     spec: Spec, training: Training, place: Place, span: Span, holdout: Window, seconds: Stopwatch
 ) -> tuple[Fitted | None, int]:
-    """Fit preprocessing and network to a window and export them as one graph; the hold-out is only looked at.
+    """Fit preprocessing and network to a window; the hold-out is only looked at.
 
     :returns: nothing in any process but the first; and how many epochs were best.
     """
@@ -143,12 +148,9 @@ def fit(  # noqa: PLR0913  what is learned, from what, where
         curves = trainer.fit(batches, held_out, judge, kept, place.notice, validation)
     if place.rank:
         return None, curves.best_epoch
-    with seconds("export"):
-        expected = trainer.predict(held_out[0])
-        content = export.export(ready.preprocessor, trainer.graph(ready.layout.width))
-        predictions, parity = export.check_same(content, holdout.columns, expected, training.features, task)
+    predictions = trainer.predict(held_out[0])
     labels = ready.labels.astype(np.float64)
-    return Fitted(task, content, predictions, parity, labels, ready.seen, curves), curves.best_epoch
+    return Fitted(task, ready.preprocessor, trainer, predictions, labels, ready.seen, curves), curves.best_epoch
 
 
 def set_aside(span: Span) -> tuple[Span, Span]:
@@ -196,10 +198,10 @@ def _baseline(spec: Spec, judged: Fitted, span: Span, holdout: Window) -> Floats
     return scout(judged.task, learned, holdout.columns, spec.training.features, data.SAMPLE_ROWS)
 
 
-def _reference(spec: Spec, served: Fitted, span: Span) -> pa.Table:
+def _reference(spec: Spec, task: Task, content: bytes, span: Span) -> pa.Table:
     sample = window_of(span.sample(spec.sample_rows, spec.training.seed), spec)
-    predictions = artefact.predict(artefact.session_of(served.content), sample.columns, spec.training.features)
-    return artefact.with_answers(sample.table, served.task, predictions)
+    predictions = artefact.predict(artefact.session_of(content), sample.columns, spec.training.features)
+    return artefact.with_answers(sample.table, task, predictions)
 
 
 def _about_data(spec: Spec, span: Span, holdout_rows: int) -> dict[str, Any]:
