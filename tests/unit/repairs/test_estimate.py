@@ -17,6 +17,7 @@ from include.repairs.estimate import (
     choose,
     corrected_by_others,
     estimate,
+    levelled,
     recalibration_gate,
 )
 
@@ -150,3 +151,34 @@ def test_a_recalibration_needs_to_gain_but_not_to_be_sure_of_it(moves, released)
     assert verdict.metric == "rmse"
     assert verdict.interval[0] < 0
     assert verdict.passed == released
+
+
+LEVEL_FREE = Gate(metric="log_loss", margin=0.02)
+
+
+def blurred(seed: int, noise: float) -> np.ndarray:
+    random = np.random.default_rng(seed)
+    return expit((ODDS + 1 + noise * random.standard_normal(len(ODDS))) / (1 + noise**2) - 1)
+
+
+def verdict_of(rows: Labelled, new: np.ndarray, old: np.ndarray):
+    answers = levelled(rows, (new, old), LEVEL_FREE, POLICY)
+    return gate(KINDS["binary"].learn(pa.array([True, False])), rows.labels, *answers, rows.days, policy=LEVEL_FREE)
+
+
+@given(st.integers(0, 2**31), st.floats(-1.5, 1.5), st.floats(-1.5, 1.5))
+@settings(max_examples=15, deadline=None)
+def test_whatever_the_level_a_clearly_worse_model_never_passes_and_a_clearly_better_one_does(seed, mine, theirs):
+    rows = rows_of(ODDS, seed)
+    good, bad = blurred(seed, 0.3), blurred(seed + 1, 2)
+
+    assert verdict_of(rows, expit(logit(good) + mine), expit(logit(bad) + theirs)).passed
+    assert not verdict_of(rows, expit(logit(bad) + mine), expit(logit(good) + theirs)).passed
+
+
+def test_of_equal_models_at_most_half_pass_and_a_good_share_does():
+    passed = [
+        verdict_of(rows_of(ODDS, seed), blurred(2 * seed, 0.4), blurred(2 * seed + 1, 0.4)).passed for seed in range(40)
+    ]
+
+    assert 0.25 < np.mean(passed) < 0.7
