@@ -1,4 +1,5 @@
 import gzip
+import json
 
 import numpy as np
 import pyarrow as pa
@@ -10,7 +11,7 @@ from include.monitoring import drift
 from include.monitoring.drift import Column, measure_drift, plain_share, weighted_share
 from include.monitoring.noise import category_distance, furthest_days
 from include.policy import Monitoring
-from include.recipe import Features
+from include.recipe import Features, Image, Text
 
 FEATURES = Features(numeric=["distance", "speed"], categorical=["carrier"])
 POLICY = Monitoring(sample_rows=400)
@@ -170,3 +171,23 @@ def test_the_furthest_day_of_the_training_window_is_its_noise():
 
 def test_a_category_that_is_constant_each_day_has_no_noise():
     assert category_distance(pa.chunked_array([["Mon", "Mon"]]), pa.chunked_array([["Mon", "Tue"]])) is None
+
+
+def test_texts_that_get_longer_and_pictures_that_get_brighter_have_drifted():
+    features = Features(text={"note": Text()}, image={"photo": Image(height=4, width=4)})
+    noise = {"note": 0.1, "photo": 0.1, "prediction": 0.1}
+
+    def posts(num_words, brightness, seed=0):
+        rng = np.random.default_rng(seed)
+        words = ["word " * max(1, number) for number in rng.poisson(num_words, 300)]
+        photos = [json.dumps(values.tolist()) for values in rng.integers(0, brightness, (300, 16))]
+        return pa.table({"note": [None, *words[1:]], "photo": [None, *photos[1:]], "prediction": rng.random(300)})
+
+    def measured(*about):
+        arguments = {"noise": noise, "weights": {}, "policy": POLICY, "show": lambda *_: None}
+        found = measure_drift(posts(*about), posts(8, 50, seed=1), features, **arguments)
+        return {name: column.state for name, column in found.items()}
+
+    assert measured(8, 50) == {"note": "stable", "photo": "stable", "prediction": "stable"}
+    assert measured(16, 50) == {"note": "drifted", "photo": "stable", "prediction": "stable"}
+    assert measured(8, 90) == {"note": "stable", "photo": "drifted", "prediction": "stable"}
