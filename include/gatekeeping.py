@@ -1,7 +1,7 @@
 """This file brings challenger and champion before the gate, and enters the verdict in the ledger."""
 
 import logging
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -20,6 +20,7 @@ from include.ledger import Release, open_ledger, releases, requests
 from include.pipeline import Pipeline
 from include.repairs.estimate import LOSS, Labelled, levelled, recalibration_gate
 from include.repairs.recent import Model, read_model
+from include.slices import values_of, with_columns
 from include.training.spec import model_folder
 
 log = logging.getLogger(__name__)
@@ -93,7 +94,7 @@ def _compare(pipeline: Pipeline, manifest: Manifest, rows: pa.Table, mine: Task,
     repair, repairs = manifest["repair"], pipeline.governor.repairs
     wanted = artefact.features_of(rival.manifest).names
     is_level = repair == "recalibrate"
-    theirs = rival.answer(_with_columns(pipeline, manifest, rows, wanted), corrected=is_level)
+    theirs = rival.answer(with_columns(pipeline, manifest, rows, wanted), corrected=is_level)
     task, labels, (new, old) = mine.compare(
         rows[LABEL], (mine, artefact.judged(rows, mine)), (rival.task, np.asarray(theirs, dtype=np.float64))
     )
@@ -103,7 +104,8 @@ def _compare(pipeline: Pipeline, manifest: Manifest, rows: pa.Table, mine: Task,
         new, old = levelled(Labelled(task.name, labels, days), (new, old), policy, repairs)
     else:
         policy = recalibration_gate(policy, task.name, quality(LOSS[task.name], labels, old))
-    return gate(task, labels, new, old, days, policy=policy, slices=_slices(pipeline, manifest, rows))
+    values = values_of(pipeline, manifest, rows, pipeline.gate.slices)
+    return gate(task, labels, new, old, days, policy=policy, slices=values)
 
 
 def _nothing_to_compare(pipeline: Pipeline, rival: Model) -> Verdict:
@@ -117,23 +119,6 @@ def _nothing_to_compare(pipeline: Pipeline, rival: Model) -> Verdict:
 def _days(pipeline: Pipeline, rows: pa.Table) -> npt.NDArray[np.str_]:
     days: npt.NDArray[np.str_] = pc.cast(rows[pipeline.date], pa.string()).to_numpy(zero_copy_only=False).astype(str)
     return days
-
-
-def _slices(pipeline: Pipeline, manifest: Manifest, rows: pa.Table) -> dict[str, list[str]]:
-    table = _with_columns(pipeline, manifest, rows, pipeline.gate.slices)
-    return {
-        name: pc.fill_null(pc.cast(table[name], pa.string()), "(missing)").to_pylist() for name in pipeline.gate.slices
-    }
-
-
-def _with_columns(pipeline: Pipeline, manifest: Manifest, rows: pa.Table, wanted: Iterable[str]) -> pa.Table:
-    if set(wanted) <= set(rows.column_names):
-        return rows
-    # The YAML has changed, or a column is no feature: what is wanted is looked up where the hold-out came from.
-    first, last = manifest["holdout_days"]
-    columns = [pipeline.key, *(name for name in wanted if name != pipeline.key)]
-    table = lake.read_clean(pipeline.name, first, last, columns, manifest["snapshot_id"])
-    return table.take(pc.index_in(rows[pipeline.key], value_set=table[pipeline.key].combine_chunks()))
 
 
 def _enter(folder: Path, manifest: Manifest, champion: Release | None, judged: Judged) -> Release:

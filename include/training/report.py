@@ -61,8 +61,31 @@ def card(manifest: Mapping[str, Any]) -> str:
 | columns without a measurable effect | {ignored} |
 | largest difference between the framework's answers and this file's | {manifest["parity"]:.1e} |
 | sha256 | `{manifest["sha256"]}` |
-
+{slice_tables(manifest.get("slices", {}))}
 **Not for** rows of another kind than those it learned from: a category it does not know counts as unknown, a missing
 number as the training median. Its answers follow the level of its training window; when that moves, they are off until
 the next training.
 """
+
+
+def slice_tables(slices: Mapping[str, Mapping[str, Mapping[str, float]]]) -> str:
+    """Return a table of the groups of each column of `gate.slices`, largest first; "" where none is named."""
+    if not slices:
+        return ""
+    title = "\n**By slice**: what it is worth on the held-out rows of each value of `gate.slices`, most rows first.\n"
+    return title + "".join(_slice_table(column, groups) for column, groups in slices.items())
+
+
+def _slice_table(column: str, groups: Mapping[str, Mapping[str, float]]) -> str:
+    if not groups:
+        return f"\nNo value of `{column}` has as many held-out rows as `gate.min_slice_rows` asks for.\n"
+    metrics = list(dict.fromkeys(name for worth in groups.values() for name in worth if name != "rows"))
+    lines = [[f"`{column}`", "rows", *metrics], ["---"] * (2 + len(metrics))]
+    for value, worth in groups.items():
+        numbers = [f"{worth[name]:.4f}" if name in worth else "" for name in metrics]
+        lines.append([_in_a_cell(value), f"{worth['rows']:,}", *numbers])
+    return "\n" + "".join(f"| {' | '.join(line)} |\n" for line in lines)
+
+
+def _in_a_cell(text: str) -> str:
+    return " ".join(text.split()).replace("|", "\\|") or "(missing)"

@@ -14,10 +14,12 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from include import artefact, registry
+from include import artefact, registry, slices
+from include.config import load_pipeline
 from include.errors import ArtefactError
 from include.learning.kinds import task_of
-from include.learning.task import LABEL
+from include.learning.scoring import Floats
+from include.learning.task import LABEL, Task
 from include.training import report
 from include.training.spec import Spec
 
@@ -64,7 +66,9 @@ def store(spec: Spec, manifest: dict[str, Any], files: Files, seconds: Stopwatch
             (folder / artefact.MODEL).write_bytes(files.content)
             pq.write_table(files.holdout, folder / artefact.HOLDOUT)
             pq.write_table(files.reference, folder / artefact.REFERENCE)
-            judged = artefact.judged(files.holdout, task_of(manifest))
+            task = task_of(manifest)
+            judged = artefact.judged(files.holdout, task)
+            manifest["slices"] = _slices(spec, task, files.holdout, judged)
             report.write_report(folder, manifest, files.holdout[LABEL], judged)
         with seconds("mlflow"):
             manifest["tracking_run"] = registry.log_training(folder, manifest)
@@ -76,3 +80,13 @@ def store(spec: Spec, manifest: dict[str, Any], files: Files, seconds: Stopwatch
         shutil.rmtree(spec.folder, ignore_errors=True)
         folder.replace(spec.folder)
     return manifest
+
+
+def _slices(spec: Spec, mine: Task, holdout: pa.Table, judged: Floats) -> dict[str, slices.Worth]:
+    pipeline = load_pipeline(spec.pipeline)
+    # Where a platform has brought the rows, there is no lake to look up columns that the model does not take.
+    asked = [name for name in pipeline.gate.slices if spec.rows is None or name in holdout.column_names]
+    # As the spec says: a repair's manifest names the snapshot that its network has learned from.
+    values = slices.values_of(pipeline, spec.model_dump(include={"holdout_days", "snapshot_id"}), holdout, asked)
+    task, labels, (known,) = mine.compare(holdout[LABEL], (mine, judged))
+    return slices.worth_of(task, labels, known, values, policy=pipeline.gate)

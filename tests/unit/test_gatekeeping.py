@@ -147,29 +147,6 @@ def test_a_champion_of_another_task_is_no_rival(rides: Pipeline, challenge: Call
     assert (release.status, release.compared_with, release.gate["champion"]) == ("approved", 1, None)
 
 
-def test_a_champion_with_other_features_is_scored_on_rows_from_the_lake(
-    rides: Pipeline, challenge: Callable[..., str], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    promote(gatekeeping.evaluate(rides, challenge("one", 1.0)))
-    request_id = challenge("two", 1.0)
-    path = gatekeeping.model_folder("rides", request_id) / artefact.HOLDOUT
-    rows = pq.read_table(path)
-    with_champions_columns = rows.take(pa.array(np.random.default_rng(2).permutation(len(rows))))
-    asked: list[tuple[Any, ...]] = []
-
-    def read_clean(*what: Any) -> pa.Table:
-        asked.append(what)
-        return with_champions_columns.select(what[3])
-
-    monkeypatch.setattr("include.lake.read_clean", read_clean)
-    manifest = artefact.read_manifest(path.parent)
-
-    found = gatekeeping._with_columns(rides, manifest, rows.drop_columns(["distance"]), ["distance", "carrier"])
-
-    assert asked == [("rides", "2020-01-21", "2020-01-30", ["ride_id", "distance", "carrier"], "77")]
-    assert found["distance"].to_pylist() == rows["distance"].to_pylist()
-
-
 def test_an_altered_model_is_not_judged(rides: Pipeline, challenge: Callable[..., str]) -> None:
     request_id = challenge("one", 1.0)
     model = gatekeeping.model_folder("rides", request_id) / artefact.MODEL

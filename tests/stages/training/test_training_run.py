@@ -46,6 +46,7 @@ def export_once() -> Callable[..., bytes]:
 @pytest.fixture
 def spec(  # noqa: PLR0913 - fixtures
     settings: Settings,
+    rides_yaml: str,
     rows: pa.Table,
     make_spec: Callable[..., Spec],
     lake_of: Callable[[pa.Table], None],
@@ -53,6 +54,7 @@ def spec(  # noqa: PLR0913 - fixtures
     export_once: Callable[..., bytes],
     monkeypatch: pytest.MonkeyPatch,
 ) -> Spec:
+    (settings.pipelines / "rides.yaml").write_text(rides_yaml + "gate: {slices: [carrier], min_slice_rows: 50}\n")
     lake_of(rows)
     monkeypatch.setattr("include.training.export.export", export_once)
     return make_spec()
@@ -84,7 +86,9 @@ def test_the_folder_holds_what_serving_gate_and_monitoring_need(
         "importance.png",
         "loss.png",
     }
-    assert "`77`" in (spec.folder / "card.md").read_text()
+    card = (spec.folder / "card.md").read_text()
+    assert "`77`" in card
+    assert "| `carrier` | rows | auc | log_loss | brier | accuracy |" in card
     assert {path.name for path in spec.folder.parent.iterdir()} == {spec.folder.name, spec.work.name}
     assert list(spec.work.iterdir()) == []
     assert "model.onnx" in runs[0]["files"]
@@ -96,6 +100,7 @@ def test_the_manifest_says_what_was_learned_from(manifest: dict[str, Any], spec:
     assert manifest["categories"]["carrier"] == ["", "AA", "B6", "UA"]
     assert set(manifest["ranges"]) == {"distance", "humidity"}
     assert manifest["metrics"]["auc"] > 0.7
+    assert set(manifest["slices"]["carrier"]) == {"AA", "B6", "UA"}
     assert len(manifest["losses"]) == spec.training.epochs
     assert {"data", "steps", "export", "report", "mlflow"} <= set(manifest["seconds"])
     json.dumps(manifest, allow_nan=False)
