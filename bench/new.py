@@ -22,6 +22,7 @@ from include.cleaning import job
 from include.config import load_pipeline
 from include.demo.airflow_api import wait_until
 from include.ingestion.delivery import land
+from include.learning.metrics import METRICS
 from include.ledger import Decision, Release, Window, nights, open_ledger, releases
 from include.monitoring import deciding, measuring, windows
 from include.onboarding.guess import Asked
@@ -56,9 +57,7 @@ def measure() -> dict[str, Any]:
             "seconds": round(sum(story.seconds.values()), 1),
             "edited_lines": story.edited_lines,
             "by_stage": {stage: round(seconds, 1) for stage, seconds in story.seconds.items()},
-            "metrics": {
-                key: round(value, 3) for key, value in story.release.metrics.items() if isinstance(value, float)
-            },
+            "metrics": {key: round(value, 3) for key, value in story.release.metrics.items() if key in METRICS},
         }
         for name, story in stories.items()
     }

@@ -2,7 +2,8 @@
 
 import io
 from collections.abc import Iterable, Mapping, Sequence
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
+from typing import Any
 
 from rich.console import Console, Group, RenderableType
 from rich.markup import escape
@@ -11,6 +12,7 @@ from rich.table import Table
 from sqlalchemy.orm import Session
 
 from include.config import broken_pipelines, load_pipelines
+from include.learning.metrics import in_words
 from include.ledger import Partition, Release, Request, Window, nights, open_ledger, pauses, releases, requests
 from include.pipeline import Pipeline
 
@@ -78,11 +80,20 @@ def _champion(champion: Release | None) -> str:
     if champion is None or champion.serving_at is None:
         return "none yet: the first one is asked for once enough labelled days are ingested"
     age = datetime.now(UTC) - champion.serving_at
-    quality = ", ".join(f"{name} {value:.3f}" for name, value in champion.metrics.items() if isinstance(value, float))
     return (
         f"version {champion.version}, serving for {str(age).split('.', maxsplit=1)[0]}, "
-        f"has seen data until {champion.judged_until}; on days it had not seen: {quality}"
+        f"has seen data until {champion.judged_until}; on days it had not seen: {in_words(champion.metrics)}"
+        f"{_made(champion.metrics)}"
     )
+
+
+def _made(numbers: Mapping[str, Any]) -> str:
+    """Return how long making the champion took, and what it cost where its machine has a price."""
+    if not (seconds := numbers.get("seconds")):
+        return ""
+    took = f"{seconds:.0f} s" if seconds < 120 else str(timedelta(seconds=round(seconds)))
+    cost = numbers.get("training_cost")
+    return f"\nmade in {took}, cost {cost:.2f}" if cost else f"\nmade in {took}"
 
 
 def _days(days: Sequence[Partition], windows: Mapping[str, Window], shown: Sequence[str], *, has_links: bool) -> Table:

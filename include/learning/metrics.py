@@ -1,5 +1,6 @@
 """This file is the table of metrics: which learning tasks each one judges, and which way is better."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -40,3 +41,8 @@ def metrics_of(task: str, *, has_costs: bool = False) -> list[str]:
 def gain(metric: str, new: Any, old: Any) -> Any:
     """Return by how much new values of a metric are better than old ones: positive is better, for any metric."""
     return new - old if METRICS[metric].better == "higher" else old - new
+
+
+def in_words(numbers: Mapping[str, Any]) -> str:
+    """Return the metrics among a release's numbers as people read them; what its training cost is no quality."""
+    return ", ".join(f"{name} {value:.3f}" for name, value in numbers.items() if name in METRICS)

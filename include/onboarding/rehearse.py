@@ -16,6 +16,7 @@ import pyarrow.parquet as pq
 from include import lake
 from include.errors import ConfigError, TrainingFailedError
 from include.ingestion.delivery import land
+from include.learning.metrics import in_words
 from include.ledger import nights, open_ledger, releases, requests
 from include.onboarding.aside import thrown_away
 from include.pipeline import Pipeline
@@ -162,8 +163,7 @@ def _gate(run: Rehearsal, stage: Stage) -> None:
     run.release_id = gatekeeping.evaluate(run.pipeline, run.request_id)
     with open_ledger() as session:
         release = releases.get_release(session, run.release_id)
-    metrics = ", ".join(f"{name} {value:.3f}" for name, value in release.metrics.items() if isinstance(value, float))
-    stage.said = f"{release.status} · {metrics}"
+    stage.said = f"{release.status} · {in_words(release.metrics)}"
     stage.details.append(release.note)
 
 

@@ -71,6 +71,27 @@ def test_champion_days_and_decision_are_shown(rides, history):
     assert "refused" in text
 
 
+@pytest.mark.parametrize(
+    ("numbers", "said"),
+    [
+        ({}, None),
+        ({"seconds": 0.0}, None),
+        ({"seconds": 12.3, "device_seconds": 24.6, "training_cost": 0.0}, "made in 12 s"),
+        ({"seconds": 3725.0, "device_seconds": 7450.0, "training_cost": 6.208333}, "made in 1:02:05, cost 6.21"),
+    ],
+)
+def test_what_making_the_champion_took_is_told_apart_from_its_quality(rides, history, numbers, said):
+    counts = {"train_rows": 900, "holdout_rows": 100, "trained_until": "2020-01-30"}
+    with open_ledger() as session:
+        releases.get_release(session, "rides.v1").metrics = {"auc": 0.7123, "log_loss": 0.5, **counts, **numbers}
+
+    lines = [line.strip("│ ") for line in text_of(rides).splitlines()]
+
+    [champion] = [number for number, line in enumerate(lines) if line.startswith("champion")]
+    assert lines[champion].endswith("on days it had not seen: auc 0.712, log_loss 0.500")
+    assert (lines[champion + 1] == said) if said else lines[champion + 1].startswith("open requests")
+
+
 def test_quality_is_told_in_the_pipeline_s_own_metrics(rides, history):
     policies = {"gate": Gate(metric="brier"), "governor": Governor(metric="log_loss")}
 
