@@ -6,10 +6,10 @@ from collections.abc import Mapping, Sequence
 from datetime import date
 from typing import Any
 
-from rich.console import Console
 from rich.table import Table
 
 from include.ledger import Window, nights, open_ledger
+from include.page import page_of
 from include.pipeline import Pipeline
 
 STATES = ("drift", "prediction", "inputs", "labels", "calibration", "slices", "concept")
@@ -63,12 +63,10 @@ def history_table(rows: Sequence[Row], metric: str) -> Table:
 def history_page(pipeline: Pipeline) -> str:
     """Return plot and table as an HTML page that needs nothing from elsewhere."""
     rows, metric = history_of(pipeline), pipeline.governor.metric
-    console = Console(record=True, width=170, file=io.StringIO())
-    console.print(f"[bold]{pipeline.name}[/]: its measured days")
-    console.print(history_table(list(reversed(rows)), metric) if rows else "No day was served and measured yet.")
+    table = history_table(list(reversed(rows)), metric) if rows else "No day was served and measured yet."
     picture = base64.b64encode(history_plot(rows, metric)).decode()
-    image = f'<body><img alt="Quality, estimate and drift over time" src="data:image/png;base64,{picture}">'
-    return console.export_html(inline_styles=True).replace("<body>", image, 1)
+    image = f'<img alt="Quality, estimate and drift over time" src="data:image/png;base64,{picture}">'
+    return page_of(f"[bold]{pipeline.name}[/]: its measured days", table, above=image)
 
 
 def history_plot(rows: Sequence[Row], metric: str) -> bytes:

@@ -1,11 +1,10 @@
 """This file shows what the ledger knows about each pipeline: the champion, the newest days, the governor's word."""
 
-import io
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from rich.console import Console, Group, RenderableType
+from rich.console import Group, RenderableType
 from rich.markup import escape
 from rich.panel import Panel
 from rich.table import Table
@@ -14,6 +13,7 @@ from sqlalchemy.orm import Session
 from include.config import broken_pipelines, load_pipelines
 from include.learning.metrics import in_words
 from include.ledger import Partition, Release, Request, Window, nights, open_ledger, pauses, releases, requests
+from include.page import page_of
 from include.pipeline import Pipeline
 
 NEWEST = 7
@@ -28,9 +28,7 @@ def status_view(pipelines: Iterable[Pipeline], *, has_links: bool = False) -> Re
 
 def status_page() -> str:
     """Return the status of all pipelines as an HTML page, with links to the reports."""
-    console = Console(record=True, width=150, file=io.StringIO())
-    console.print(status_view(load_pipelines(), has_links=True), broken_view())
-    return console.export_html(inline_styles=True)
+    return page_of(status_view(load_pipelines(), has_links=True), broken_view())
 
 
 def broken_view() -> RenderableType:
@@ -66,14 +64,14 @@ def _panel(session: Session, pipeline: Pipeline, *, has_links: bool) -> Panel:
     windows = {window.day: window for window in nights.windows_of(session, pipeline.name)}
     shown = list(dict.fromkeys([pipeline.gate.metric, pipeline.governor.metric]))
     parts: Sequence[RenderableType] = (
+        escape(pipeline.description),  # not in the title, which would be cut off where the window is narrow
         facts,
         _days(days, windows, shown, has_links=has_links),
         _releases(session, pipeline),
     )
     links = f"  [link=/evergreen/why/{pipeline.name}]why?[/]  [link=/evergreen/history/{pipeline.name}]history[/]"
     ask = links if has_links else ""
-    title = f"[bold]{pipeline.name}[/]{ask}  {escape(pipeline.description)}"
-    return Panel(Group(*parts), title=title, title_align="left")
+    return Panel(Group(*parts), title=f"[bold]{pipeline.name}[/]{ask}", title_align="left")
 
 
 def _champion(champion: Release | None) -> str:

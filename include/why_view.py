@@ -1,16 +1,16 @@
 """This file shows the answer to "why no retrain?" with the rows it rests on: in the terminal and as a page."""
 
-import io
 from collections.abc import Iterable
 
-from rich.console import Console, Group, RenderableType
+from rich.console import Group, RenderableType
 from rich.markup import escape
 from rich.panel import Panel
-from rich.table import Table
+from rich.table import Column, Table
 
 from include.ledger import open_ledger, pauses
 from include.monitoring import alarms
 from include.monitoring.deciding import champion_as_judged, served_of
+from include.page import page_of
 from include.pipeline import Pipeline
 from include.why import Facts, at, explain, facts_of
 
@@ -36,9 +36,7 @@ def why_view(pipeline: Pipeline) -> RenderableType:
 
 def why_page(pipeline: Pipeline) -> str:
     """Return the answer as an HTML page."""
-    console = Console(record=True, width=150, file=io.StringIO())
-    console.print(why_view(pipeline))
-    return console.export_html(inline_styles=True)
+    return page_of(why_view(pipeline))
 
 
 def _tables(facts: Facts) -> Iterable[Table]:
@@ -47,15 +45,15 @@ def _tables(facts: Facts) -> Iterable[Table]:
     for decision in facts.decisions:
         table.add_row(at(decision.at), decision.action, escape(decision.reason))
     yield table
-    table = Table("request", "state", "filed", "note", box=None)
+    table = Table(_whole("request"), "state", "filed", "note", box=None)
     for request in facts.requests:
         table.add_row(request.id, request.status, at(request.at), escape(request.note))
     yield table
-    table = Table("release", "state", "the gate said", box=None)
+    table = Table(_whole("release"), "state", "the gate said", box=None)
     for release in facts.releases:
         table.add_row(release.id, release.status, escape(release.note))
     yield table
-    table = Table("paused", "from", "until", "by", "why", box=None)
+    table = Table("paused", "from", "until", _whole("by"), "why", box=None)
     for pause in facts.pauses:
         scope = "all pipelines" if pause.pipeline == pauses.EVERYTHING else pause.pipeline
         table.add_row(scope, at(pause.at), at(pause.ended_at), pause.by, escape(pause.reason))
@@ -64,6 +62,11 @@ def _tables(facts: Facts) -> Iterable[Table]:
     for row in facts.refused:
         table.add_row(row.day, escape(row.note))
     yield table
+
+
+def _whole(heading: str) -> Column:
+    """Return a column for what has no spaces to break a line at, and is of use only if nothing of it is cut off."""
+    return Column(heading, overflow="fold")
 
 
 def _windows(facts: Facts) -> Table:

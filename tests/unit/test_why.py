@@ -1,4 +1,5 @@
 import io
+import re
 from dataclasses import replace
 from datetime import UTC, datetime
 from types import SimpleNamespace
@@ -163,6 +164,19 @@ def test_the_ledgers_rows_are_shown(rides):
     assert "Asked because: a [b] first" in text
     assert "Not yet: it fell" in text
     assert "we migrate" in text
+
+
+def test_a_long_id_is_broken_and_nothing_of_it_cut_off(rides):
+    key = "manual__2020-02-01T08:15:31.123456+00:00_" + "0123456789" * 12
+    with open_ledger() as session:
+        request = requests.file_request(session, "rides", reason="a", triggered_by="hand", key=key, detail={})
+        requests.close_request(session, request.id, status="failed", note="It did not end well. " * 20)
+    console = Console(width=100, record=True, file=io.StringIO())
+
+    console.print(why_view(rides))
+
+    _, rows = console.export_text().split("filed")
+    assert "".join(re.findall(r"^│ +(\S+)", rows, flags=re.MULTILINE)).startswith(f"rides.hand.{key}")
 
 
 def test_an_empty_ledger_is_answered_too(rides):
