@@ -18,6 +18,8 @@ import onnx
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from hypothesis import HealthCheck
+from hypothesis import settings as hypothesis
 from onnx import TensorProto, helper
 
 from include import artefact
@@ -29,6 +31,9 @@ from include.recipe import Features
 from include.settings import Settings, load_settings
 
 ROOT = Path(__file__).resolve().parents[1]
+# On a busy machine a slow example is no finding.
+hypothesis.register_profile("evergreen", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+hypothesis.load_profile("evergreen")
 HOME = Path(tempfile.mkdtemp(prefix="evergreen-airflow-"))
 
 os.environ.update(

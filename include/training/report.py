@@ -41,6 +41,7 @@ def card(manifest: Mapping[str, Any]) -> str:
     relied_on = ", ".join(f"{name} {value:.4f}" for name, value in by_importance[:NAMED] if value)
     ignored = sum(not value for _, value in by_importance)
     categorical = ", ".join(f"{name} ({len(seen)})" for name, seen in manifest["categories"].items()) or "none"
+    others = ", ".join([*manifest["features"].get("text", ()), *manifest["features"].get("image", ())])
     return f"""# {manifest["pipeline"]}: model of request `{manifest["request_id"]}`
 
 {manifest["description"]}
@@ -57,6 +58,7 @@ def card(manifest: Mapping[str, Any]) -> str:
 | `{manifest["target"]}` in training | {labels} |
 | numeric inputs | {", ".join(manifest["features"]["numeric"]) or "none"} |
 | categorical inputs (values known) | {categorical} |
+| texts and pictures | {others or "none"} |
 | relies most on (rise of the loss when shuffled) | {relied_on or "nothing that shuffling shows"} |
 | columns without a measurable effect | {ignored} |
 | largest difference between the framework's answers and this file's | {manifest["parity"]:.1e} |
