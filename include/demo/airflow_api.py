@@ -57,21 +57,22 @@ class Airflow:
         """Switch a DAG on."""
         self._http.patch(f"/dags/{dag_id}", json={"is_paused": False}).raise_for_status()
 
-    def trigger(self, dag_id: str, run_id: str | None = None, **conf: Any) -> str:
+    def trigger(self, dag_id: str, run_id: str | None = None, *, partition: str | None = None, **conf: Any) -> str:
         """Start a run by hand with values of the trigger form, and return its id.
 
         :param run_id: a name of the caller's own: Airflow refuses a second run of that name (409).
+        :param partition: the key that an asset event would have woken it with.
         """
         name = run_id or f"manual__{uuid4()}"
-        answer = self._start(dag_id, name, conf)
+        answer = self._start(dag_id, name, {"conf": conf} | ({"partition_key": partition} if partition else {}))
         # Nobody else has that name: there is a run of it if an answer was lost and it was asked for again.
         if run_id or answer.status_code != httpx.codes.CONFLICT:
             answer.raise_for_status()
         return name
 
     @patiently
-    def _start(self, dag_id: str, name: str, conf: dict[str, Any]) -> httpx.Response:
-        body = {"logical_date": None, "conf": conf, "dag_run_id": name}
+    def _start(self, dag_id: str, name: str, asked: dict[str, Any]) -> httpx.Response:
+        body = {"logical_date": None, "dag_run_id": name, **asked}
         answer = self._http.post(f"/dags/{dag_id}/dagRuns", json=body)
         return answer.raise_for_status() if answer.is_server_error else answer
 

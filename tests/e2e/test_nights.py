@@ -11,7 +11,7 @@ import pytest
 from sqlalchemy import select
 
 from include import lake
-from include.demo.airflow_api import wait_until
+from include.demo.airflow_api import patiently, wait_until
 from include.ledger import Publication, Request, nights, open_ledger, releases, requests
 from include.monitoring.deciding import ON_THEIR_WAY
 from include.settings import load_settings
@@ -101,7 +101,7 @@ def backfilled(airflow, deliver, two_nights):
     """A backfill of all days so far begins while one night waits; then that night's delivery comes."""
     window = {"from_date": f"{FIRST}T00:00:00Z", "to_date": f"{FOURTH}T00:00:00Z", "reprocess_behavior": "completed"}
     asked = {"dag_id": f"{LATE}__ingest", "max_active_runs": 4, **window}
-    airflow._http.post("/backfills", json=asked).raise_for_status()
+    patiently(lambda: airflow._http.post("/backfills", json=asked).raise_for_status())()
     deliver(SECOND, "l")
     deliver(THIRD, "e")
     night = airflow.wait_for_partition(f"{LATE}__ingest", THIRD)
@@ -157,11 +157,8 @@ def train_for(airflow, *reasons):
             for reason in reasons
         ]
     dag_id = f"{LATE}__train"
-    woken = [
-        airflow._http.post(f"/dags/{dag_id}/dagRuns", json={"logical_date": None, "partition_key": key, "conf": {}})
-        for key in (asked * 2)[:2]
-    ]
-    states = [airflow.wait_for_run(dag_id, each.raise_for_status().json()["dag_run_id"]) for each in woken]
+    woken = [airflow.trigger(dag_id, partition=key) for key in (asked * 2)[:2]]
+    states = [airflow.wait_for_run(dag_id, run_id) for run_id in woken]
     wait_until_all_is_over()
     with open_ledger() as session:
         made = [release for release in releases.releases_of(session, LATE) if release.request_id in asked]
