@@ -129,7 +129,8 @@ def installation(folder: Path, more: Mapping[str, str] | None = None) -> Iterato
     :param more: by name of a further pipeline, what else its YAML says.
     """
     os.environ.update(EVERGREEN_DATA=str(folder), EVERGREEN_PIPELINES=str(folder / "pipelines"))
-    (folder / "pipelines").mkdir()
+    for made in ("pipelines", "tmp"):
+        (folder / made).mkdir()
     for name, also in {**dict.fromkeys(PIPELINES, ""), **(more or {})}.items():
         listening = f"{YAML}\nevents: {{connection: retrain_queue, queue: {QUEUE}}}\n{also}\n"
         (folder / "pipelines" / f"{name}.yaml").write_text(listening)
@@ -137,7 +138,9 @@ def installation(folder: Path, more: Mapping[str, str] | None = None) -> Iterato
     command = ["redis-server", "--port", str(port), "--bind", "127.0.0.1", "--save", "", "--dir", str(folder)]
     server = subprocess.Popen(command, stdout=subprocess.DEVNULL, preexec_fn=die_with_parent)  # noqa: PLW1509
     stack = Stack()
-    stack.environment |= SETTINGS | {"AIRFLOW_CONN_RETRAIN_QUEUE": f"redis://127.0.0.1:{port}"}
+    # What is killed leaves its temporary files behind: they go with the folder.
+    own = {"AIRFLOW_CONN_RETRAIN_QUEUE": f"redis://127.0.0.1:{port}", "TMPDIR": str(folder / "tmp")}
+    stack.environment |= SETTINGS | own
     os.environ.update(stack.environment)
     try:
         with running(stack, Console()):

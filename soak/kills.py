@@ -100,11 +100,13 @@ def installation(pipelines: Mapping[str, str]) -> Iterator[tuple[Stack, Airflow]
     before = dict(os.environ)
     with tempfile.TemporaryDirectory(prefix="evergreen-kills-") as folder:
         os.environ.update(EVERGREEN_DATA=folder, EVERGREEN_PIPELINES=f"{folder}/pipelines")
-        (Path(folder) / "pipelines").mkdir()
+        for made in ("pipelines", "tmp"):
+            (Path(folder) / made).mkdir()
         for name, text in pipelines.items():
             (Path(folder) / "pipelines" / f"{name}.yaml").write_text(text)
         stack = Stack()
-        stack.environment |= IMPATIENT
+        # What is killed leaves its temporary files behind: they go with the folder.
+        stack.environment |= IMPATIENT | {"TMPDIR": str(Path(folder) / "tmp")}
         os.environ.update(stack.environment)
         try:
             with running(stack, Console()):

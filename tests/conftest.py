@@ -1,10 +1,12 @@
 """A tiny installation in a temporary folder, and an empty Airflow: its settings come before anything imports it."""
 
+import atexit
 import json
 import logging
 import os
 import resource
 import shutil
+import signal
 import socket
 import sys
 import tempfile
@@ -34,7 +36,10 @@ ROOT = Path(__file__).resolve().parents[1]
 # On a busy machine a slow example is no finding.
 hypothesis.register_profile("evergreen", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 hypothesis.load_profile("evergreen")
+# A SIGTERM, such as that of a time limit, ends the tests as Ctrl-C does: what they have made goes with them.
+signal.signal(signal.SIGTERM, signal.default_int_handler)
 HOME = Path(tempfile.mkdtemp(prefix="evergreen-airflow-"))
+atexit.register(shutil.rmtree, HOME, ignore_errors=True)  # no fixture: xdist's first process runs no test
 
 os.environ.update(
     AIRFLOW_HOME=str(HOME),
@@ -65,19 +70,21 @@ governor: {metric: auc, max_quality_drop: 0.03, max_drifted_share: 0.5, windows:
 FEATURES = Features(numeric=["distance"], categorical=["carrier"])
 
 
+def pytest_runtest_logstart() -> None:
+    """Take SIGTERM back from a training of the test before, which only notes it and goes on."""
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+
+
+def pytest_unconfigure() -> None:
+    """Silence who still logs when pytest has closed its streams."""
+    logging.getLogger("py4j").setLevel(logging.WARNING)
+
+
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Let the longest begin first, where tests run side by side; a file stays together (`--dist loadfile`)."""
     # Not by groups: under pytest 9.2 xdist 3.8 no longer finds them, says nothing, and ran the demo on both sides.
     folders = ("e2e", "dags", "stages", "spark", "unit")
     items.sort(key=lambda item: folders.index(item.path.relative_to(ROOT / "tests").parts[0]))
-
-
-@pytest.fixture(scope="session", autouse=True)
-def _airflow_home() -> Iterator[None]:
-    """Remove Airflow's home in the end."""
-    yield
-    logging.getLogger("py4j").setLevel(logging.WARNING)  # it still logs when pytest has closed its streams
-    shutil.rmtree(HOME, ignore_errors=True)
 
 
 @pytest.fixture(scope="session")

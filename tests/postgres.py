@@ -7,6 +7,7 @@ import subprocess
 import tempfile
 import time
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from itertools import count
 from pathlib import Path
 
@@ -37,8 +38,13 @@ def _binaries() -> Path:
 def postgres_folder() -> Iterator[Path]:
     """The folder of a running server's socket. PostgreSQL refuses to run as root: it is given another user then."""
     binaries = _binaries()
+    with tempfile.TemporaryDirectory(prefix="evergreen-pg-") as name, _server(binaries, Path(name)) as folder:
+        yield folder
+
+
+@contextmanager
+def _server(binaries: Path, folder: Path) -> Iterator[Path]:
     user = None
-    folder = Path(tempfile.mkdtemp(prefix="evergreen-pg-"))
     if os.getuid() == 0:
         known = {entry.pw_name for entry in pwd.getpwall()}
         user = "postgres" if "postgres" in known else "nobody"
@@ -64,7 +70,6 @@ def postgres_folder() -> Iterator[Path]:
     finally:
         server.send_signal(2)  # SIGINT: end at once, whoever is connected
         server.wait(30)
-        shutil.rmtree(folder)
 
 
 @pytest.fixture

@@ -31,7 +31,7 @@ def launch(spec: Spec, arguments: list[str]) -> int:
             f"The accelerator asks for {spec.accelerator.processes} processes, which is how PyTorch shares the work of "
             "one machine. Keras uses all GPUs from one process: name a profile with `processes: 1`."
         )
-    from torch.distributed.elastic.multiprocessing.api import SignalException
+    from torch.distributed.elastic.multiprocessing.api import DefaultLogsSpecs, SignalException
     from torch.distributed.elastic.multiprocessing.errors import ChildFailedError
     from torch.distributed.launcher.api import LaunchConfig, elastic_launch
 
@@ -42,6 +42,7 @@ def launch(spec: Spec, arguments: list[str]) -> int:
         rdzv_backend="c10d",
         rdzv_endpoint="localhost:0",
         run_id=spec.request_id,
+        logs_specs=DefaultLogsSpecs(log_dir=os.devnull),  # else a folder stays in /tmp; ranks write into this log
         max_restarts=0,  # Airflow tries again, and goes on where the last checkpoint was
         monitor_interval=0.1,
     )

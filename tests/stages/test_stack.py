@@ -19,6 +19,7 @@ CONF = """
 [supervisord]
 nodaemon=true
 logfile=%(ENV_EVERGREEN_DATA)s/logs/supervisor.log
+childlogdir=%(ENV_EVERGREEN_DATA)s/logs
 pidfile=%(ENV_EVERGREEN_DATA)s/run/supervisord.pid
 [program:plain]
 command=sleep 600

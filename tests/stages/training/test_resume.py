@@ -24,17 +24,22 @@ def run(framework: str, folder: Path, step: int, how: str = "kill", processes: i
     started = [sys.executable, str(SCRIPT)]
     if processes > 1:
         torchrun = ["-m", "torch.distributed.run", "--standalone", f"--nproc-per-node={processes}"]
-        started = [sys.executable, *torchrun, str(SCRIPT)]
+        started = [sys.executable, *torchrun, "--log-dir", os.devnull, str(SCRIPT)]
     done = subprocess.run(
         [*started, framework, str(folder), str(step), how],
         capture_output=True,
         text=True,
-        env=os.environ | {"PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"},
+        env=environment(folder),
         check=False,
     )
     if done.returncode not in {0, 75, KILLED} and processes == 1:
         raise AssertionError(done.stderr)
     return done.returncode, done.stdout.strip()
+
+
+def environment(folder: Path) -> dict[str, str]:
+    # What is killed leaves its temporary files behind: they go with the test's.
+    return os.environ | {"PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1", "TMPDIR": str(folder.parent)}
 
 
 @pytest.fixture(scope="module")
@@ -89,7 +94,7 @@ def on_two_hosts(folder: Path, step: int, ports: list[int]) -> list[tuple[int, s
     started = []
     for index in range(2):
         config = {"cluster": {"worker": hosts}, "task": {"type": "worker", "index": index}}
-        env = os.environ | {"PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1", "TF_CONFIG": json.dumps(config)}
+        env = environment(folder) | {"TF_CONFIG": json.dumps(config)}
         command = [sys.executable, str(SCRIPT), "keras", str(folder), str(step), "kill"]
         started.append(subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=env))
     found = []
