@@ -115,9 +115,16 @@ def session_of(content: bytes, *, name: str = "model") -> onnxruntime.InferenceS
 
 
 def predict(
-    session: onnxruntime.InferenceSession, columns: Mapping[str, Sequence[Any] | npt.NDArray[Any]], features: Features
+    session: onnxruntime.InferenceSession,
+    columns: Mapping[str, Sequence[Any] | npt.NDArray[Any]],
+    features: Features,
+    *,
+    is_strict: bool = False,
 ) -> npt.NDArray[np.float32]:
-    """Return one answer per row of the raw columns: [rows], or [rows, classes] from a multiclass model."""
-    inputs = model_inputs(columns, features)
+    """Return one answer per row of the raw columns: [rows], or [rows, classes] from a multiclass model.
+
+    :raises BadValueError: if it is strict, and a picture is none.
+    """
+    inputs = model_inputs(columns, features, is_strict=is_strict)
     predictions: npt.NDArray[np.float32] = session.run([OUTPUT], inputs)[0]
     return predictions

@@ -37,7 +37,8 @@ def validate(pipeline: Pipeline, staged_uri: str, run_key: str) -> dict[str, Any
     outcome: dict[str, Any] = {"passed": [], "refused": {}, "reports": {}}
     for day, staged in json.loads(Path(staged_uri).read_text())["days"].items():
         if not staged["files"]:
-            outcome["refused"][day] = f"no clean rows at all, {staged['quarantined']} quarantined: {staged['rules']}"
+            why = f": {staged['rules']}" if staged["rules"] else ""
+            outcome["refused"][day] = f"no clean rows at all, {staged['quarantined']} quarantined{why}"
             continue
         rows = pd.concat([pq.ParquetFile(path).read().to_pandas() for path in staged["files"]], ignore_index=True)
         result = batches.get_batch({"dataframe": rows}).validate(suite)
@@ -134,7 +135,7 @@ def _failure(check: dict[str, Any]) -> str:
         seen = f"{found['unexpected_count']} of {found['element_count']} rows fail, such as {examples}"
     else:
         seen = f"found {found.get('observed_value')}"
-    return f"{about}: {seen}, expected {arguments}"
+    return f"{about}: {seen}" + (f", expected {arguments}" if arguments else "")
 
 
 def _arguments(config: dict[str, Any]) -> dict[str, Any]:

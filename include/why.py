@@ -1,7 +1,7 @@
 """This file answers "why no retrain?" and "why this model?" from the ledger alone, and says what a person can do."""
 
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 from datetime import date, datetime, timedelta
 
 from sqlalchemy.orm import Session
@@ -30,6 +30,7 @@ class Facts:
     pauses: Sequence[Pause]
     held: Pause | None
     refused: Sequence[Partition]
+    judged_after: Mapping[str, int] = field(default_factory=dict)  # request of a repair: labelled days since, so far
     last_tried: str = ""  # newest day that a challenger which came to nothing was asked for
 
 
@@ -46,6 +47,8 @@ def facts_of(session: Session, pipeline: Pipeline) -> Facts:
     """Read what the answer rests on."""
     champion = release_rows.champion_of(session, pipeline.name)
     windows = nights.windows_of(session, pipeline.name, champion.version) if champion else []
+    days = nights.partitions_of(session, pipeline.name)
+    labelled = [row.day for row in days if row.status == "published" and row.labelled]
     return Facts(
         pipeline=pipeline,
         champion=champion,
@@ -56,7 +59,11 @@ def facts_of(session: Session, pipeline: Pipeline) -> Facts:
         releases=release_rows.releases_of(session, pipeline.name)[:NEWEST],
         pauses=pauses.pauses_of(session, pipeline.name, newest=NEWEST),
         held=pauses.pause_of(session, pipeline.name),
-        refused=[row for row in nights.partitions_of(session, pipeline.name) if row.status == "refused"][:NEWEST],
+        refused=[row for row in days if row.status == "refused"][:NEWEST],
+        judged_after={
+            request.id: sum(day > release.judged_until for day in labelled)
+            for request, release in request_rows.repairs_without_outcome(session, pipeline.name)
+        },
         last_tried=last_tried(session, pipeline.name, "retrain"),
     )
 
@@ -176,6 +183,11 @@ def _this_model(facts: Facts) -> list[str]:
     if facts.asked:
         lines.append(f"Asked because: {facts.asked.reason}")
     lines += [f"{each.id} {outcome_of(each)}" for each in facts.requests if each.outcome]
+    needed = facts.pipeline.governor.repairs.window_days
+    lines += [
+        f"{request_id}: what it gained is known once {needed} days after it have their labels; {days} have so far."
+        for request_id, days in facts.judged_after.items()
+    ]
     return [*lines, f"The gate: {champion.note}"]
 
 

@@ -2,14 +2,14 @@
 
 import math
 import re
+from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from include.features import WORD
 from include.onboarding.profile import Column, Profile
 from include.onboarding.target import plain, quoted
-from include.pictures import image_of
+from include.pictures import LIKE_A_PICTURE, image_of
 from include.pipeline import RESERVED, ColumnType
 from include.recipe import Image
 
@@ -80,16 +80,17 @@ def useless(column: Column) -> str:
 
 def is_text(column: Column) -> bool:
     """Tell whether it holds sentences rather than names: several words a value, and hardly a value twice."""
-    words = [len(WORD.findall(value)) for value, _ in column.values]
+    words = [len(value.split()) for value, _ in column.values]
     is_varied = column.distinct > MOST_CATEGORIES or column.distinct * 2 > column.rows
     is_list = any(value.lstrip().startswith("[") for value, _ in column.values)
     return column.kind == "string" and is_varied and not is_list and sum(words) >= FEWEST_WORDS * len(words) > 0
 
 
 def picture_of(column: Column) -> Image | None:
-    """Return what its pictures look like; None if it holds none."""
-    found = {image_of(value) for value, _ in column.values} if column.kind == "string" else {None}
-    return found.pop() if len(found) == 1 else None
+    """Return what most of its pictures look like, as others are resized; None if it holds something else."""
+    found = Counter(image_of(value) for value, _ in column.values) if column.kind == "string" else Counter()
+    strange = found.pop(None, 0)
+    return found.most_common(1)[0][0] if found.total() > 9 * strange else None
 
 
 def _name_for(delivered: str, taken: set[str]) -> str:
@@ -133,6 +134,7 @@ def _take_as_feature(made: Fields, column: Column, name: str, date: str) -> None
     match column.kind:
         case "string" if image:
             made.image[name] = image.model_dump(exclude_defaults=True)
+            made.rules[f"{name}_is_a_picture"] = f"{name} rlike '{LIKE_A_PICTURE}'"
         case "string" if is_text(column):
             made.text[name] = {}
             made.notes[f"training.features.text.{name}"] = "guessed: sentences; categories, if they are names"

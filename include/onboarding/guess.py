@@ -15,6 +15,7 @@ from include.onboarding.target import Target, target_of
 from include.pipeline import ColumnType
 from include.spelling import did_you_mean
 
+MANY_EPOCHS, PATIENCE = 12, 5  # so many looks at few rows teach them by heart
 WORSE_BY = 0.25  # of the target's spread: a day whose error has grown so much alarms
 
 
@@ -81,6 +82,7 @@ def guess(asked: Asked, seen: Seen) -> Guess:
         roles[day] = "date"
     made.columns = roles | made.columns
     made.derive |= target.derive
+    made.rules |= target.rules
     labels: dict[str, ColumnType] = {}
     if seen.labels is None:
         _take_target(made, events.columns[asked.target])
@@ -172,6 +174,7 @@ def _learning(target: Target, size: Size, made: Fields, spread: float) -> dict[s
             "holdout_days": size.holdout_days,
             "min_rows": size.min_rows,
             "epochs": size.epochs,
+            **({"patience": PATIENCE} if size.epochs > MANY_EPOCHS else {}),
             "features": {kind: names for kind, names in features.items() if names},
         },
         "gate": {"metric": GATE_DEFAULT[target.task]},
@@ -202,6 +205,7 @@ def _notes(seen: Seen, target: Target, size: Size, made: Fields) -> dict[str, st
         "training.window_days": f"guessed: {events.rows_per_day:,} rows a day",
         "training.holdout_days": f"guessed: of {len(events.days)} days; they decide at the gate",
         "training.epochs": "guessed: the fewer rows, the more often they are looked at",
+        "training.patience": "guessed: epochs without a gain on the window's newest days, after which it ends",
         "governor.min_rows": "half a usual day",
     }
     if target.task == "regression":

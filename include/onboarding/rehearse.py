@@ -72,9 +72,9 @@ class Rehearsal:
 
 
 def fitted(training: Training, labelled_days: int) -> Training:
-    """Return the training with windows that as few days as these can fill."""
+    """Return the training with windows that as few days as these can fill; the hold-out is asked for afterwards."""
     holdout = min(training.holdout_days, max(1, labelled_days // 3))
-    return training.model_copy(update={"holdout_days": holdout, "min_rows": 1})
+    return training.model_copy(update={"holdout_days": holdout, "min_rows": 1, "refit": False})
 
 
 def _land(run: Rehearsal, stage: Stage) -> None:
@@ -196,7 +196,8 @@ def _serve(run: Rehearsal, stage: Stage) -> None:
     capture.put(captured)
     capture.flush()
     answers = json.loads(content)["predictions"]
-    stage.said = f"{len(answers):,} predictions for {day}"
+    newer = [each for each in run.verdict["refused"] if each > day]
+    stage.said = f"{len(answers):,} predictions for {day}{f'; {newer[0]} was refused' if newer else ''}"
     for row, said in list(zip(known, answers, strict=True))[:SHOWN]:
         outcome = "not known yet" if row[target] is None else row[target]
         stage.details.append(f"{said[pipeline.key]}: prediction {_short(said['prediction'])}, {target}: {outcome}")

@@ -20,6 +20,7 @@ class Target:
     task: TaskName
     note: str
     derive: dict[str, str] = field(default_factory=dict)
+    rules: dict[str, str] = field(default_factory=dict)
 
 
 def target_of(column: Column) -> Target:
@@ -55,10 +56,13 @@ def _binary(column: Column) -> Target:
     if column.kind == "boolean" or (column.is_number and {float(value) for value in values} == {0, 1}):
         return Target(column.name, "binary", "guessed: it holds two values: how likely is the one that is true")
     yes = next((value for value in values if value.lower() in _YES), values[-1])  # or the rarer of the two
-    written = yes if column.is_number else "'" + yes.replace("'", "\\'") + "'"
+    no = next(value for value in values if value != yes)
+    written, other = (value if column.is_number else "'" + value.replace("'", "\\'") + "'" for value in (yes, no))
     name = f"{plain(column.name)}_is_{plain(yes).lstrip('_')}"
     note = f"guessed: '{column.name}' holds {values[0]} and {values[1]}: how likely is {yes}"
-    return Target(name, "binary", note, {name: f"{quoted(column.name)} = {written}"})
+    source = quoted(column.name)
+    rules = {f"{plain(column.name)}_is_known": f"{source} in ({written}, {other})"}
+    return Target(name, "binary", note, {name: f"{source} = {written}"}, rules)
 
 
 def _of_numbers(column: Column, seen: str) -> Target:

@@ -128,7 +128,7 @@ def answer(served: Served, body: bytes) -> tuple[bytes, Captured]:
     """
     asked = read_instances(body, key=served.key, day=served.date, features=served.features)
     try:
-        predictions = predict(served.session, asked.columns, served.features)
+        predictions = predict(served.session, asked.columns, served.features, is_strict=True)
     except BadValueError as error:
         raise BadRequestError(str(error), field=error.field, row=error.row) from error
     _check_finite(predictions)

@@ -40,9 +40,17 @@ def test_a_text_is_summed_up_by_its_words_and_a_picture_by_its_mean():
 
 def test_a_picture_that_is_none_is_refused_by_column_and_row():
     with pytest.raises(BadValueError, match="'photo' has 1 values, expected 16") as refused:
-        model_inputs({**COLUMNS, "photo": [None, "[1]"]}, FEATURES)
+        model_inputs({**COLUMNS, "photo": [None, "[1]"]}, FEATURES, is_strict=True)
 
     assert (refused.value.field, refused.value.row) == ("photo", 1)
+
+
+def test_in_a_training_it_counts_as_missing_and_is_said(caplog):
+    found = model_inputs({**COLUMNS, "photo": ["[1]", COLUMNS["photo"][0]]}, FEATURES)
+
+    assert np.isnan(found["photo"][0]).all()
+    assert (found["photo"][1] == 3).all()
+    assert "1 of 2 pictures are none and count as missing, such as '[1]' has 1 values, expected 16" in caplog.text
 
 
 def test_what_is_asked_for_in_another_order_is_the_same():

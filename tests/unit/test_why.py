@@ -220,3 +220,11 @@ def test_what_the_last_repairs_promised_and_gained_is_told(ask):
         "rides.quality.x (recalibrate) promised +3.0% and gained +2.1% of the loss on 2020-01-26 to 2020-02-08" in told
     )
     assert "[-0.4%, +5.0%]" in told
+
+
+def test_a_repair_whose_gain_cannot_be_known_yet_says_when(ask):
+    told = ask(judged_after={"rides.quality.x": 11}).this_model
+
+    assert (
+        told[2] == "rides.quality.x: what it gained is known once 14 days after it have their labels; 11 have so far."
+    )

@@ -4,8 +4,9 @@ import pytest
 
 from include.errors import ConfigError
 from include.onboarding.fields import fields_of, widened
-from include.onboarding.guess import Asked, Seen, delay_of, guess
+from include.onboarding.guess import MANY_EPOCHS, PATIENCE, Asked, Seen, delay_of, guess
 from include.onboarding.profile import Column, Profile
+from include.pictures import LIKE_A_PICTURE
 from include.pipeline import Pipeline
 from tests.unit.onboarding.conftest import DAYS, ROWS, profile_of
 
@@ -40,13 +41,20 @@ def test_columns_that_say_nothing_or_too_much_are_left_out_with_the_reason(guess
     assert not set(found.left_out) & set(found.content["cleaning"]["columns"])
 
 
+def test_base64_of_many_words_is_no_sentence():
+    words = tuple((f"aGVs/bG8+{number}/IQ==/abc+def", 1) for number in range(200))
+    columns = {"blob": Column("blob", "string", rows=200, missing=0, distinct=200, values=words)}
+
+    assert fields_of(Profile(DAYS, {DAYS[0]: 200}, columns), "day", skip=(), leaks={}).text == {}
+
+
 def test_sentences_and_pictures_become_features_of_their_kind():
     sentences = [(f"it was {number} hours late", 1) for number in range(200)]
-    pictures = [(json.dumps([[number] * 8] * 6), 1) for number in range(200)]
+    pictures = [(json.dumps([[number] * 8] * 6), 1) for number in range(199)] + [(json.dumps([[1] * 9] * 9), 1)]
     ids = [(f"x-{number}", 1) for number in range(200)]
     named = {"said": sentences, "photo": pictures, "token": ids}
     columns = {
-        name: Column(name, "string", rows=200, missing=0, distinct=200, values=tuple(values[:50]))
+        name: Column(name, "string", rows=200, missing=0, distinct=200, values=tuple(values[-50:]))
         for name, values in named.items()
     }
 
@@ -54,6 +62,7 @@ def test_sentences_and_pictures_become_features_of_their_kind():
 
     assert made.text == {"said": {}}
     assert made.image == {"photo": {"height": 6, "width": 8}}
+    assert made.rules == {"photo_is_a_picture": f"photo rlike '{LIKE_A_PICTURE}'"}
     assert made.categorical == []
     assert set(made.left_out) == {"token"}
 
@@ -80,7 +89,15 @@ def test_rules_hold_for_what_was_seen(guess_for):
         "pieces_is_not_negative": "pieces >= 0",
         "stars_is_not_negative": "stars >= 0",
         "net_is_not_negative": "net >= 0",
+        "paid_is_known": "paid in ('yes', 'no')",
     }
+
+
+def test_what_is_looked_at_often_may_stop_early(guess_for):
+    training = guess_for("paid").content["training"]
+
+    assert training["epochs"] > MANY_EPOCHS
+    assert training["patience"] == PATIENCE
 
 
 def test_expectations_are_wider_than_what_was_seen(guess_for):

@@ -32,7 +32,10 @@ def test_the_task_follows_from_the_targets_values(values, task, derive):
 
 
 def test_a_name_with_spaces_is_quoted_and_its_column_is_not():
-    assert target(["yes", "no", "no"], "Has left?").derive == {"Has_left_is_yes": "`Has left?` = 'yes'"}
+    found = target(["yes", "no", "no"], "Has left?")
+
+    assert found.derive == {"Has_left_is_yes": "`Has left?` = 'yes'"}
+    assert found.rules == {"Has_left_is_known": "`Has left?` in ('yes', 'no')"}
     assert (plain("3rd %"), quoted("a`b")) == ("_3rd", "`a``b`")
 
 
