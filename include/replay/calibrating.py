@@ -3,16 +3,17 @@
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from itertools import product
-from pathlib import Path
 from typing import Any
 
 from rich.table import Table
 
-from include.pipeline import Pipeline
+from include.repairs.estimate import FEWEST_DAYS
 from include.replay.changes import with_changes
-from include.replay.history import Models, load_history
-from include.replay.report import false_alarms, numbers, replay
+from include.replay.history import History, Models
+from include.replay.report import GAIN_DAYS, false_alarms, numbers, replay
 
+# A first training can be asked for after so many days, and is then judged by those that follow.
+FEWEST_TO_CHOOSE_BY = FEWEST_DAYS + GAIN_DAYS
 TOLLS = {"governor.repairs.recalibrate": (0.002, 0.005, 0.01), "governor.repairs.retrain": (0.02, 0.03, 0.05)}
 
 
@@ -31,28 +32,26 @@ class Tried:
 
 
 def try_all(
-    pipeline: Pipeline, first: str, last: str, folder: Path, tell: Callable[[str], Any] = lambda _text: None
+    history: History, models: Models, first: str, last: str, tell: Callable[[str], Any] = lambda _text: None
 ) -> list[Tried]:
     """Return what each combination of tolls would have done, the best loss first.
 
     :param tell: is told what is being tried.
     """
-    history = load_history(pipeline, first, last)
-    models = Models(history, folder)
     tried = []
     for values in product(*TOLLS.values()):
         changes = tuple(f"{key}={value}" for key, value in zip(TOLLS, values, strict=True))
         tell(f"Trying {' '.join(changes)} …")
-        changed = replace(history, pipeline=with_changes(pipeline, changes))
+        changed = replace(history, pipeline=with_changes(history.pipeline, changes))
         lived = replay(changed, models, "governor", first, last)
         alarms = false_alarms(lived)
         tried.append(Tried(changes, numbers(lived.told), alarms["asked"], alarms["in_vain"]))
     return sorted(tried, key=lambda each: each.numbers["log_loss"])
 
 
-def table_of(tried: Sequence[Tried]) -> Table:
+def table_of(tried: Sequence[Tried], period: str) -> Table:
     """Return what was tried for people."""
-    table = Table(title="Thresholds on known history, the best loss first", title_justify="left")
+    table = Table(title=f"Thresholds on {period}, the best loss first", title_justify="left")
     for column in (
         *(key.removeprefix("governor.") for key in TOLLS),
         "loss",
@@ -69,8 +68,22 @@ def table_of(tried: Sequence[Tried]) -> Table:
     return table
 
 
-def advice(tried: Sequence[Tried]) -> str:
-    """Return the setting to take: of those within half a percent of the best loss, the one that cried wolf least."""
+def advice(tried: Sequence[Tried], num_days: int) -> str:
+    """Return the setting to take: of those within half a percent of the best loss, the one that cried wolf least.
+
+    None is to be taken where the days are too few, or all settings did the same.
+    """
+    if num_days < FEWEST_TO_CHOOSE_BY:
+        return (
+            f"Nothing is proposed: {num_days} days are too few to choose by, {FEWEST_TO_CHOOSE_BY} or more are needed "
+            f"(a training is judged by the {GAIN_DAYS} days after it). Take a longer period."
+        )
+    came = {(each.numbers["log_loss"], each.numbers["recalibrations"], each.asked, each.in_vain) for each in tried}
+    if len(came) == 1:
+        return (
+            f"Nothing is proposed: all settings did the same on these {num_days} days. Take a period in which "
+            "something changed."
+        )
     near = [each for each in tried if each.numbers["log_loss"] <= 1.005 * tried[0].numbers["log_loss"]]
     best = min(near, key=lambda each: (each.in_vain, each.asked, each.numbers["log_loss"]))
     return f"Proposed: {best}."

@@ -43,6 +43,10 @@ class History:
         """Return each day's position."""
         return {day: place for place, day in enumerate(self.names)}
 
+    def served(self, first: str, last: str) -> list[str]:
+        """Return those days of a range that there are, both ends included."""
+        return [day for day in self.names if first <= day <= last]
+
     def rows(self, first: int, last: int) -> slice:
         """Return where the rows of a range of positions lie, both included."""
         return slice(int(self.starts[max(first, 0)]), int(self.starts[last + 1]))
@@ -67,12 +71,16 @@ def load_history(pipeline: Pipeline, first: str, last: str, *, shuffle_seed: int
     table = table.append_column(LABEL, labels).filter(pc.is_valid(labels))
     days = pc.cast(table[pipeline.date], pa.string()).to_numpy(zero_copy_only=False).astype(str)
     names, counts = np.unique(days, return_counts=True)
-    before = int((names < first).sum())
-    if before < training.holdout_days + 7 or not len(names) or names[-1] < first:
-        found = f"{names[0]} to {names[-1]}" if len(names) else "no labelled day"
+    before, needed = int((names < first).sum()), training.holdout_days + 7
+    if before < needed or before == len(names):
+        lacks = (
+            f"a replay from {first} needs {needed} labelled days or more before it to learn from, found {before}"
+            if before < needed
+            else f"none of them lies in {first} to {last}, and a replay needs one or more"
+        )
         raise NotEnoughDataError(
-            f"'{pipeline.name}' holds {found}: a replay from {first} needs {training.holdout_days + 7} labelled "
-            f"days or more before it to learn from, and days after it. Ingest them first, by `{pipeline.name}__ingest`."
+            f"'{pipeline.name}' holds {_held(pipeline)}: {lacks}. "
+            f"Replay other days, or ingest these first, by `{pipeline.name}__ingest`."
         )
     starts = np.concatenate([[0], np.cumsum(counts)])
     if shuffle_seed is not None:
@@ -95,6 +103,14 @@ def load_history(pipeline: Pipeline, first: str, last: str, *, shuffle_seed: int
         task=task,
         source=told.hexdigest()[:12],
     )
+
+
+def _held(pipeline: Pipeline) -> str:
+    # Not what was read for the replay: that ends where the replay does.
+    target = pipeline.training.target
+    table = lake.read_clean(pipeline.name, "0001-01-01", "9999-12-31", [pipeline.date, target])
+    days = pc.min_max(table.filter(pc.is_valid(labels_of(table, pipeline.training.task, target)))[pipeline.date])
+    return f"labelled days from {days['min']} to {days['max']}" if days["min"].is_valid else "no labelled day"
 
 
 class Models:

@@ -8,6 +8,7 @@ from include.pipeline import Pipeline
 from include.policy import Governor
 
 _CALENDARS = {"weekly": 7, "nightly": 1}
+_REPAIRS = ("recalibrate", "reinstate", "retrain")
 KNOWN = (
     "governor, governor:retrain, governor:recalibrate, governor:retrain+recalibrate, static, every:N, weekly, nightly"
 )
@@ -28,13 +29,16 @@ def policy_of(name: str, pipeline: Pipeline, *, offset: int = 0) -> Policy:
 
     :raises ConfigError: if there is no such policy.
     """
-    kind, _, rest = name.partition(":")
+    kind, colon, rest = name.partition(":")
     if kind == "governor":
-        allowed = set(rest.split("+")) if rest else {"recalibrate", "reinstate", "retrain"}
-        if unknown := allowed - {"recalibrate", "reinstate", "retrain"}:
-            raise ConfigError(f"policy '{name}': no repair is called {sorted(unknown)}. Known: {KNOWN}.")
+        allowed = set(rest.split("+")) if colon else set(_REPAIRS)
+        if unknown := allowed.difference(_REPAIRS):
+            raise ConfigError(
+                f"policy '{name}': no repair is called {', '.join(map(repr, sorted(unknown)))}. Name one or several of "
+                f"{', '.join(_REPAIRS)}, joined by '+'. Known: {KNOWN}."
+            )
         repairs = pipeline.governor.repairs.model_copy(
-            update={repair: None for repair in ("recalibrate", "reinstate", "retrain") if repair not in allowed}
+            update={repair: None for repair in _REPAIRS if repair not in allowed}
         )
         return Policy(name, governor=pipeline.governor.model_copy(update={"repairs": repairs}))
     if name == "static":

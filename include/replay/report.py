@@ -18,8 +18,9 @@ _MARKS = {"retrain": "v", "recalibrate": ".", "reinstate": "*"}
 
 def replay(history: History, models: Models, name: str, first: str, last: str, *, offset: int = 0) -> Replay:
     """Live through the days from `first` to `last` under a policy, and return all that is known of it."""
-    positions = [place for place, day in enumerate(history.names) if first <= day <= last]
-    lived = Replay(history, models, policy_of(name, history.pipeline, offset=offset), positions[0], positions[-1])
+    served = history.served(first, last)
+    begin, end = history.index[served[0]], history.index[served[-1]]
+    lived = Replay(history, models, policy_of(name, history.pipeline, offset=offset), begin, end)
     lived.run()
     return lived
 
@@ -79,7 +80,7 @@ def decisions_of(lived: Replay) -> list[str]:
         gain = gains.get(event["day"])
         came = "refused by the gate" if not event["done"] else "" if gain is None else f"gained {gain:+.4f} in 14 days"
         lines.append(f"{event['day']} {event['action']}, {came or 'too new to be judged'}: {event['reason']}")
-    return [f"{lived.policy.name}:", *lines]
+    return [f"{lived.policy.name}:" if lines else f"{lived.policy.name}: decided to do nothing on all days.", *lines]
 
 
 def table_of(found: dict[str, dict[str, float]], title: str) -> Table:
@@ -121,4 +122,4 @@ def draw(replays: Sequence[Replay], path: Path, *, smooth_days: int = 14) -> Non
     axes.legend(title="mean of all days", frameon=False)
     axes.grid(alpha=0.3)
     path.parent.mkdir(parents=True, exist_ok=True)
-    figure.savefig(path, dpi=120)
+    figure.savefig(path, dpi=120, format="png")  # by the name alone, 'x' became 'x.png', and 'x.y' an error

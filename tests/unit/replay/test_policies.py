@@ -26,6 +26,14 @@ def test_an_unknown_policy_is_answered_with_those_there_are(rides, name):
         policy_of(name, rides)
 
 
+@pytest.mark.parametrize("name", ["governor:", "governor:retrain+"])
+def test_a_governor_that_names_no_repair_is_answered_with_the_repairs(rides, name):
+    with pytest.raises(
+        ConfigError, match=r"no repair is called ''\. Name one or several of recalibrate, reinstate, retr"
+    ):
+        policy_of(name, rides)
+
+
 def test_a_key_of_the_yaml_can_be_set(rides):
     changed = with_changes(rides, ["governor.repairs.retrain=0.02", "gate.metric=log_loss", "governor.refresh_days=42"])
 
