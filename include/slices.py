@@ -34,7 +34,9 @@ def with_columns(pipeline: Pipeline, manifest: Manifest, rows: pa.Table, wanted:
     # The YAML has changed, or a column is no feature: what is wanted is looked up where the hold-out came from.
     first, last = manifest["holdout_days"]
     columns = [pipeline.key, *(name for name in wanted if name != pipeline.key)]
-    table = lake.read_clean(pipeline.name, first, last, columns, manifest["snapshot_id"])
+    # A repair's days are newer than the snapshot that its network has learned from.
+    snapshot_id = manifest.get("holdout_snapshot_id", manifest["snapshot_id"])
+    table = lake.read_clean(pipeline.name, first, last, columns, snapshot_id)
     return table.take(pc.index_in(rows[pipeline.key], value_set=table[pipeline.key].combine_chunks()))
 
 

@@ -95,7 +95,7 @@ def kill_in(  # noqa: PLR0913 - what, where, how often
 
 
 @contextmanager
-def installation(pipelines: Mapping[str, str]) -> Iterator[tuple[Stack, Airflow]]:
+def installation(pipelines: Mapping[str, str], *, is_impatient: bool = True) -> Iterator[tuple[Stack, Airflow]]:
     """Run the services for a folder of their own with these pipelines, YAML by name; all of them can be started."""
     before = dict(os.environ)
     with tempfile.TemporaryDirectory(prefix="evergreen-kills-") as folder:
@@ -106,7 +106,7 @@ def installation(pipelines: Mapping[str, str]) -> Iterator[tuple[Stack, Airflow]
             (Path(folder) / "pipelines" / f"{name}.yaml").write_text(text)
         stack = Stack()
         # What is killed leaves its temporary files behind: they go with the folder.
-        stack.environment |= IMPATIENT | {"TMPDIR": str(Path(folder) / "tmp")}
+        stack.environment |= (IMPATIENT if is_impatient else {}) | {"TMPDIR": str(Path(folder) / "tmp")}
         os.environ.update(stack.environment)
         try:
             with running(stack, Console()):

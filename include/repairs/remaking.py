@@ -77,6 +77,7 @@ def _remake(spec: Spec, seconds: Stopwatch) -> dict[str, Any]:
         "corrected_by": [spec.holdout_days[0], spec.holdout_days[1]],
         "holdout_days": list(spec.holdout_days),
         "holdout_rows": len(holdout),
+        "holdout_snapshot_id": spec.snapshot_id,
         "sha256": artefact.sha256_of(content),
         "metrics": metrics(everyone, labels, known),
         "tracking_run": "",

@@ -42,6 +42,14 @@ def test_columns_that_the_holdout_lacks_are_looked_up_where_it_came_from(
     assert found["distance"].to_pylist() == holdout()["distance"].to_pylist()
 
 
+def test_a_repairs_days_are_looked_up_where_they_are_and_not_where_its_network_learned(
+    rides: Pipeline, asked: list[tuple[Any, ...]]
+) -> None:
+    with_columns(rides, {**MANIFEST, "holdout_snapshot_id": "99"}, holdout(), ["owner"])
+
+    assert [what[-1] for what in asked] == ["99"]
+
+
 def test_every_row_has_a_value_of_each_column(rides: Pipeline, asked: list[tuple[Any, ...]]) -> None:
     assert values_of(rides, MANIFEST, holdout(), ["carrier"]) == {"carrier": ["AA", "(missing)", "UA"]}
     assert asked == []
