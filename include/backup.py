@@ -19,7 +19,10 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any, BinaryIO
 
-from pyiceberg.catalog.sql import SqlCatalogBaseTable  # noqa: TID253 - the command line imports this when asked to
+from pyiceberg.catalog.sql import (  # noqa: TID253 - the command line imports this when asked to
+    IcebergTables,
+    SqlCatalogBaseTable,
+)
 from sqlalchemy import Connection, Engine, MetaData, Table, func, select
 
 from include import atomic
@@ -47,7 +50,8 @@ def back_up(path: Path, *, with_data: bool = False) -> dict[str, Any]:
     """Write an archive in one step and return its manifest.
 
     :param with_data: take the whole lake along; without, a restore needs the tables' data files where they are now.
-    :raises BackupError: if files of a table vanish while they are copied, however often it is tried.
+    :raises BackupError: if files of a table vanish while they are copied, however often it is tried, or the data folder
+        is not where the tables were made.
     """
     settings = load_settings()
     settings.data.mkdir(parents=True, exist_ok=True)
@@ -141,6 +145,7 @@ def _copy_catalog(settings: Settings, folder: Path) -> set[Path]:
     for attempt in range(1, ATTEMPTS + 1):
         copied = open_catalog(f"sqlite:///{folder / CATALOG}")
         copy_rows(open_catalog().engine, copied.engine, CATALOG_ROWS)
+        _check_place(settings, copied.engine)
         try:
             needed = set()
             for table in all_tables(copied):
@@ -157,6 +162,17 @@ def _copy_catalog(settings: Settings, folder: Path) -> set[Path]:
         finally:
             copied.engine.dispose()
     raise BackupError(f"The tables in {settings.lake} changed at each of {ATTEMPTS} attempts to copy them: try again.")
+
+
+def _check_place(settings: Settings, catalog: Engine) -> None:
+    with catalog.connect() as connection:
+        paths = [local_path(str(uri)) for uri in connection.scalars(select(IcebergTables.metadata_location))]
+    if elsewhere := [path for path in paths if not path.is_relative_to(settings.data)]:
+        made_in = elsewhere[0].parents[4]  # lake/<namespace>/<table>/metadata/<file>
+        raise BackupError(
+            f"{settings.data} was moved or copied: its tables, known by full paths, were made in {made_in}. Try "
+            f"with EVERGREEN_DATA={made_in}, and if that is no longer there, move this folder back to it first."
+        )
 
 
 def _kept_files(settings: Settings, with_data: bool) -> Iterator[Path]:

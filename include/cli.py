@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
+from rich.markup import escape
 from rich.table import Table
 
 from include.commands import console, onboarding, quarantine, replay, services
@@ -160,7 +161,7 @@ def main() -> None:
         SourceUnavailableError,
         StackError,
     ) as error:
-        console.print(f"[red]✘[/] {error}", soft_wrap=True)
+        console.print(f"[red]✘[/] {escape(str(error))}", soft_wrap=True)
         raise SystemExit(1) from error
 
 

@@ -15,6 +15,8 @@ from include.settings import load_settings
 from include.sources import TELLING_KEYS
 from include.spelling import did_you_mean
 
+NAMES = "a pipeline's name, which is its file's, is 2 to 61 lower-case letters, digits, underscores; the first a letter"
+
 
 def load_pipelines(folder: Path | None = None) -> list[Pipeline]:
     """Read every pipeline of the folder, sorted by name; one that cannot be read takes no other down."""
@@ -85,8 +87,9 @@ def _explain(path: Path, error: ValidationError) -> str:
         place = [str(part) for part in problem["loc"] if part not in TELLING_KEYS.values()]
         key = ".".join(place) or "(whole file)"
         found = "" if problem["type"] in {"missing", "value_error"} else f" (got {problem['input']!r})"
-        said = problem["msg"].removeprefix("Value error, ")
-        lines.append(f"{path.name}: '{key}': {said}{found}.{_guess(problem, place)}")
+        said = NAMES if key == "name" else problem["msg"].removeprefix("Value error, ")
+        end = "" if said.endswith(("?", ".")) and not found else "."
+        lines.append(f"{path.name}: '{key}': {said}{found}{end}{_guess(problem, place)}")
     return "\n".join(lines)
 
 
@@ -94,7 +97,8 @@ def _guess(problem: ErrorDetails, place: list[str]) -> str:
     """Return which key or value was meant by one that is not known."""
     match problem["type"]:
         case "extra_forbidden":
-            return did_you_mean(place[-1], _keys_beside(place))
+            known = _keys_beside(place)
+            return f"{did_you_mean(place[-1], known)} Known there: {', '.join(known)}."
         case "literal_error":
             return did_you_mean(problem["input"], re.findall(r"'([^']*)'", problem["ctx"]["expected"]))
         case "source" if isinstance(problem["input"], dict):
@@ -102,7 +106,7 @@ def _guess(problem: ErrorDetails, place: list[str]) -> str:
     return ""
 
 
-def _keys_beside(place: list[str]) -> set[str]:
+def _keys_beside(place: list[str]) -> list[str]:
     """Return the keys allowed where this one stands, by the schema."""
     schema = pipeline_schema()
     nodes = [schema]
@@ -114,6 +118,9 @@ def _keys_beside(place: list[str]) -> set[str]:
             unfolded += [*node.get("anyOf", []), *node.get("oneOf", [])]
             nodes.append(node)
         if part is not None:
-            inner = [node.get("properties", {}).get(part) or node.get("items") for node in nodes]
+            inner = [
+                node.get("properties", {}).get(part) or node.get("items") or node.get("additionalProperties")
+                for node in nodes
+            ]
             nodes = [node for node in inner if node]
-    return {key for node in nodes for key in node.get("properties", {})}
+    return list(dict.fromkeys(key for node in nodes for key in node.get("properties", {})))

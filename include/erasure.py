@@ -21,7 +21,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from include import artefact, atomic, captures
-from include.errors import ErasureError
+from include.errors import ConfigError, ErasureError
 from include.ledger import nights, open_ledger
 from include.pipeline import Pipeline
 from include.reports import SUFFIX
@@ -46,8 +46,13 @@ def erase(pipeline: Pipeline, value: str, *, really: bool) -> Erasure:
 
     A repeated erasure does what is still to be done.
 
+    :raises ConfigError: if the key is empty.
     :raises ErasureError: if it is still (or again) somewhere afterwards.
     """
+    if not value.strip():  # it would be found between any two signs of a text
+        raise ConfigError(
+            f"--key is '{value}': expected is the subject's value in the column '{pipeline.key}'. Nothing was erased."
+        )
     if not really:
         return Erasure(_find(pipeline, value), _find_elsewhere(pipeline, value))
     with captures.rewriting(pipeline.name):

@@ -172,8 +172,10 @@ class Pipeline(Strict):
             ("gate.slices", {*self.gate.slices}),
         ):
             if unknown := names - self.clean_columns:
+                guesses = "".join(did_you_mean(name, self.clean_columns) for name in sorted(unknown))
                 raise ValueError(
-                    f"'{part}' uses {sorted(unknown)}, not columns of the clean table: {sorted(self.clean_columns)}"
+                    f"'{part}' uses {sorted(unknown)}, not columns of the clean table: {sorted(self.clean_columns)}."
+                    f"{guesses}"
                 )
         if reserved := {self.key, self.date, *self.training.features.names} & set(RESERVED):
             raise ValueError(

@@ -21,8 +21,10 @@ from include.ingestion.repairs import KIND, POSITION, keep_repair, read_repair, 
 from include.ledger import nights, open_ledger
 from include.pipeline import Pipeline
 from include.settings import load_settings
+from include.spelling import did_you_mean
 
 RULES = "rules"
+MOST_DAYS = 5  # named in a sentence
 
 
 @dataclass(frozen=True)
@@ -122,6 +124,22 @@ def list_view(rows: Sequence[Quarantined]) -> Table:
         more = f" and {len(found) - 3} more" if len(found) > 3 else ""
         table.add_row(day, kind, escape(rule), str(len(found)), escape("\n".join(found[:3]) + more))
     return table
+
+
+def nothing_found(rows: Sequence[Quarantined], day: str | None, rule: str | None) -> str:
+    """Return a sentence on what is in quarantine, where none of it is of the day and rule asked for."""
+    if not rows:
+        return "Nothing is in quarantine."
+    asked = " ".join([f"of {day}"] * (day is not None) + [f"by the rule '{rule}'"] * (rule is not None))
+    days = sorted({each.day for each in rows})
+    more = f" and {len(days) - MOST_DAYS} days before" if len(days) > MOST_DAYS else ""
+    rules = Counter(name for each in rows for name in each.rules)
+    by_rule = ", ".join(f"'{name}' ({number})" for name, number in sorted(rules.items()))
+    guess = did_you_mean(rule, rules) if rule is not None and rule not in rules else ""
+    return (
+        f"Nothing {asked} is in quarantine. There are {len(rows)} rows: of {', '.join(days[-MOST_DAYS:])}{more}; by "
+        f"the rules {by_rule}.{guess}"
+    )
 
 
 def _check_known(pipeline: Pipeline, day: str, path: Path, rows: Sequence[dict[str, str]]) -> None:

@@ -39,8 +39,11 @@ def restore(path: Path, *, force: bool = False) -> dict[str, Any]:
     """Replace this installation by the one in an archive, and return its manifest. May be repeated after a kill.
 
     :param force: also where there is something to be replaced.
-    :raises BackupError: if the archive is not whole or not of this place, the services run, or data files are missing.
+    :raises BackupError: if the archive is missing, not whole or not of this place, the services run, or data files are
+        missing.
     """
+    if not path.is_file():
+        raise BackupError(f"{path}: there is no such file. Name an archive that `evergreen backup` has written.")
     settings = load_settings()
     settings.data.mkdir(parents=True, mode=0o700, exist_ok=True)
     if Stack(settings).is_up():

@@ -11,7 +11,7 @@ from include.config import load_pipeline
 
 
 def new(  # noqa: PLR0913  one for each thing that can be said
-    name: Annotated[str, typer.Argument(help="The pipeline's name: letters, digits, underscores.")],
+    name: Annotated[str, typer.Argument(help="The pipeline's name: lower-case letters, digits, underscores.")],
     events: Annotated[str, typer.Option(help="Files of what is known when asking, such as 'deliveries/{date}.csv'.")],
     target: Annotated[str, typer.Option(help="Column to predict.")],
     labels: Annotated[str | None, typer.Option(help="Files of what really happened, if they are others.")] = None,

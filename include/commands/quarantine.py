@@ -7,6 +7,7 @@ import typer
 
 from include.commands import console
 from include.config import load_pipeline
+from include.partition import check_day
 
 app = typer.Typer(help="Rows that broke a rule: list, export, deliver again.", no_args_is_help=True)
 
@@ -20,8 +21,13 @@ def list_quarantined(
     """Count the rows in quarantine by day and rule, and say where they stand."""
     from include import quarantine as rows
 
-    found = rows.quarantined(load_pipeline(pipeline), day=day, rule=rule)
-    console.print(rows.list_view(found) if found else "Nothing is in quarantine.")
+    if day is not None:
+        check_day(day, "--day")
+    loaded = load_pipeline(pipeline)
+    if found := rows.quarantined(loaded, day=day, rule=rule):
+        console.print(rows.list_view(found))
+    else:
+        console.print(rows.nothing_found(rows.quarantined(loaded), day, rule), markup=False, soft_wrap=True)
 
 
 @app.command()

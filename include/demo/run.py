@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from rich.console import Console
+from rich.markup import escape
 
 from include.atomic import write_text
 from include.demo.memory import PeakMemory
@@ -47,7 +48,7 @@ def run_demo(console: Console) -> int:
     console.print("To look around in Airflow, MLflow and the reports: [bold]make up[/]; begin with Evergreen's page.")
     _say_how_to_go_back(data, aside, console)
     for promise in broken:
-        console.print(f"[red]✘[/] {promise}")
+        console.print(f"[red]✘[/] {escape(promise)}")
     return 1 if broken else 0
 
 

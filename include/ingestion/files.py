@@ -1,7 +1,6 @@
 """This file finds deliveries that are files: on this machine, or wherever an fsspec URL points."""
 
 import re
-from datetime import date
 from typing import Any
 
 import fsspec
@@ -10,6 +9,7 @@ from pyarrow.fs import FileSystem
 
 from include.errors import ConfigError, SourceUnavailableError
 from include.ingestion.delivered import Delivered
+from include.partition import is_day
 from include.settings import load_settings
 from include.sources import Files, format_of
 
@@ -41,7 +41,7 @@ def days_of(source: Files) -> list[str]:
     inner = inner.replace(r"\{date\}", r"(?P<day>\d{4}-\d\d-\d\d)", 1).replace(r"\{date\}", "(?P=day)")
     pattern = re.compile(f".*?{inner}")
     found = (pattern.fullmatch(path) for _, path in _found(_located(source.path, "*-*-*")))
-    return sorted({match["day"] for match in found if match and _is_day(match["day"])})
+    return sorted({match["day"] for match in found if match and is_day(match["day"])})
 
 
 def fetch(source: Files, day: str) -> list[Delivered]:
@@ -88,10 +88,3 @@ def _open(path: str) -> tuple[Any, str]:
         return fsspec.core.url_to_fs(path)
     except (ValueError, ImportError) as error:
         raise ConfigError(f"{path}: cannot be opened: {error}") from error
-
-
-def _is_day(text: str) -> bool:
-    try:
-        return date.fromisoformat(text).isoformat() == text
-    except ValueError:
-        return False

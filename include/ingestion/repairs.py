@@ -48,10 +48,14 @@ def repairs_of(pipeline_name: str, day: str) -> list[Path]:
 def read_repair(path: Path) -> list[Row]:
     """Read a repaired file: every value as text, also where a spreadsheet has put semicolons for commas.
 
-    :raises BadDeliveryError: if it is no CSV in UTF-8, or lacks the columns that say where its rows belong.
+    :raises BadDeliveryError: if it is missing, is no CSV in UTF-8, or lacks the columns that say where its rows belong.
     """
     try:
         text = path.read_bytes().decode("utf-8-sig")
+    except FileNotFoundError as error:
+        raise BadDeliveryError(
+            f"{path}: there is no such file. Name the CSV that `evergreen quarantine export` wrote and you repaired."
+        ) from error
     except (OSError, UnicodeDecodeError) as error:
         raise BadDeliveryError(f"{path}: not readable as CSV in UTF-8: {error}. Save it as 'CSV UTF-8'.") from error
     header = text.split("\n", 1)[0]

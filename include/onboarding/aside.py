@@ -9,7 +9,7 @@ from pathlib import Path
 from include.errors import BadDeliveryError
 from include.ingestion import files
 from include.ingestion.delivery import is_delivered
-from include.partition import days_between
+from include.partition import check_day, days_around, days_between
 from include.pipeline import Pipeline
 from include.settings import load_connections, load_settings, working_in
 from include.sources import Files
@@ -20,8 +20,10 @@ USUAL_DAYS = 30
 def days_to_rehearse(pipeline: Pipeline, last: str, wanted: int | None) -> list[str]:
     """Return the delivered days up to the last one: as many as wanted, or as the windows take.
 
-    :raises BadDeliveryError: if the last day is not delivered.
+    :raises ConfigError: if the last day is no day.
+    :raises BadDeliveryError: if it is not delivered.
     """
+    check_day(last, "--date")
     windows = pipeline.training.window_days + pipeline.training.holdout_days
     wanted = wanted or min(windows, USUAL_DAYS)
     events = pipeline.source.events
@@ -33,7 +35,7 @@ def days_to_rehearse(pipeline: Pipeline, last: str, wanted: int | None) -> list[
         there = []
         candidates = days_between(date.fromisoformat(last) - timedelta(days=wanted - 1), date.fromisoformat(last))
     if last not in candidates or not is_delivered(pipeline, last, urls):
-        near = f" Days there: {there[0]} to {there[-1]}." if there else ""
+        near = f" {days_around(last, there)}" if there and last not in there else ""
         raise BadDeliveryError(f"{pipeline.name}: nothing is delivered for {last}.{near} Name another --date.")
     return [day for day in candidates if is_delivered(pipeline, day, urls)]
 

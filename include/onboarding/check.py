@@ -16,9 +16,10 @@ from include.errors import BadDeliveryError, ConfigError, SourceUnavailableError
 from include.ingestion import files
 from include.ingestion.delivery import columns_of, fetch, source_of
 from include.ingestion.reading import MALFORMED, SOURCE_DAY, SOURCE_FILE, SOURCE_ROW, read
+from include.partition import check_day, days_around
 from include.pipeline import Pipeline
 from include.settings import load_connections, load_settings
-from include.sources import Files
+from include.sources import Files, Http, Sql
 from include.spelling import did_you_mean
 from include.validation import suite_of
 
@@ -36,7 +37,10 @@ def check(pipeline: Pipeline, day: str | None = None) -> list[Result]:
     """Return what was checked, in the order of the YAML: connections, deliveries, expressions, features, expectations.
 
     :param day: whose delivery to look at; the newest there is, if not given.
+    :raises ConfigError: if that is no day.
     """
+    if day is not None:
+        check_day(day, "--date")
     results = [("YAML", f"{pipeline.name}.yaml loads", ""), *_connections(pipeline)]
     if not any(remedy for *_, remedy in results):
         for kind in ("events", "labels") if pipeline.source.labels else ("events",):
@@ -61,9 +65,7 @@ def _delivery(pipeline: Pipeline, kind: str, day: str | None) -> Iterator[Result
         looked_at = day or (there[-1] if there else yesterday)
         delivered = fetch(pipeline, kind, looked_at, load_connections(pipeline.source.connections))
         if not delivered:
-            near = f" Days there: {there[0]} to {there[-1]}." if there else " Nothing is there for any day."
-            near = near if isinstance(source, Files) else " Name a day with --date."
-            yield what, "", f"Nothing is delivered for {looked_at}.{near} Correct 'source.{kind}'."
+            yield what, "", f"Nothing is delivered for {looked_at}. {_way_out(what, source, looked_at, there)}"
             return
         wanted = columns_of(pipeline, kind)
         tables = [read(each, looked_at, each.origin, wanted, pipeline.cleaning.optional) for each in delivered]
@@ -71,6 +73,17 @@ def _delivery(pipeline: Pipeline, kind: str, day: str | None) -> Iterator[Result
         yield what, f"{looked_at}: {rows:,} rows, all {len(wanted)} columns of the YAML", ""
     except (BadDeliveryError, ConfigError, SourceUnavailableError) as error:
         yield what, "", str(error)
+
+
+def _way_out(what: str, source: Files | Sql | Http, day: str, there: list[str]) -> str:
+    """Return what to do about a day of which nothing is delivered."""
+    if not isinstance(source, Files):
+        return f"Name another day with --date, or correct '{what}'."
+    if not there:
+        return f"Nothing is there for any day: correct '{what}'."
+    if day in there:
+        return f"Its files are there, but not '{source.marker}': deliver that, or correct '{what}.marker'."
+    return f"{days_around(day, there)} Name one of them with --date."
 
 
 def _references(pipeline: Pipeline) -> Iterator[Result]:

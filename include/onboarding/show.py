@@ -59,7 +59,7 @@ def checks(results: Iterable[tuple[str, str, str]]) -> RenderableType:
     """
     table = Table(box=None, show_header=False, padding=(0, 1))
     for checked, found, remedy in results:
-        table.add_row("[red]✘[/]" if remedy else "[green]✔[/]", checked, escape(remedy or found))
+        table.add_row("[red]✘[/]" if remedy else "[green]✔[/]", escape(checked), escape(remedy or found))
     return table
 
 

@@ -58,10 +58,6 @@ def test_a_missing_column_of_the_delivery_is_named_with_the_one_like_it(checked)
     assert "Is 'distance' now 'distnce'?" in remedy
 
 
-def test_a_day_that_is_not_there_is_answered_with_those_that_are(checked):
-    assert f"Days there: {DAY} to {DAY}." in wrong(checked(day="2020-02-30"))["source.events"]
-
-
 def test_expectations_references_and_types_are_looked_at(checked):
     def change(it):
         it["expectations"] = [

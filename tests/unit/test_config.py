@@ -57,6 +57,15 @@ def test_the_shipped_pipelines_load():
             "'governer': Extra inputs are not permitted (got {}). Did you mean 'governor'?",
         ),
         (lambda it: it["training"].update(epoch=5), "Did you mean 'epochs'?"),
+        (
+            lambda it: it["training"]["features"].update(image={"photo": {"hieght": 16, "width": 16}}),
+            "'training.features.image.photo.hieght': Extra inputs are not permitted (got 16). Did you mean 'height'? "
+            "Known there: height, width, channels.",
+        ),
+        (
+            lambda it: it["training"]["features"]["numeric"].append("distnce"),
+            "'wind_speed']. Did you mean 'distance'?",
+        ),
         (lambda it: it["cleaning"]["joins"][0].update(takes={}), "Did you mean 'take'?"),
         (lambda it: it["cleaning"]["columns"].update(distance="doubel"), "Did you mean 'double'?"),
         (

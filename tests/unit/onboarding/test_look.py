@@ -47,7 +47,7 @@ def test_a_name_that_is_taken_is_written_over_only_by_force(delivered):
 
 
 def test_a_name_no_pipeline_can_have_leaves_nothing_behind(delivered, settings):
-    with pytest.raises(ConfigError, match="'name'"):
+    with pytest.raises(ConfigError, match=r"2 to 61 lower-case letters, digits, underscores.* \(got 'My-Shop'\)"):
         new(Asked("My-Shop", "channel", located("orders/{date}.csv", "--events")))
 
     assert not (settings.pipelines / "My-Shop.yaml").exists()
