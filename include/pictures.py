@@ -14,7 +14,7 @@ import numpy.typing as npt
 from include.recipe import Image
 
 FORMATS = ("PNG", "JPEG", "WEBP", "BMP")
-LIKE_A_PICTURE = "^(iVBORw0KGgo|/9j/|UklGR|Qk)|^ *[[]"  # how base64 of these begins, or a list
+LIKE_A_PICTURE = "^(iVBORw0KGgo|/9j/|UklGR|Qk)"  # how base64 of these begins
 MOST_PIXELS = 4096 * 4096  # of an encoded picture: a small file can unfold into any size
 
 _BILINEAR = 2  # Pillow's Resampling.BILINEAR

@@ -134,7 +134,7 @@ def _take_as_feature(made: Fields, column: Column, name: str, date: str) -> None
     match column.kind:
         case "string" if image:
             made.image[name] = image.model_dump(exclude_defaults=True)
-            made.rules[f"{name}_is_a_picture"] = f"{name} rlike '{LIKE_A_PICTURE}'"
+            made.rules[f"{name}_is_a_picture"] = f"{name} like '[%' or {name} rlike '{LIKE_A_PICTURE}'"
         case "string" if is_text(column):
             made.text[name] = {}
             made.notes[f"training.features.text.{name}"] = "guessed: sentences; categories, if they are names"

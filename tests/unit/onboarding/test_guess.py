@@ -62,7 +62,7 @@ def test_sentences_and_pictures_become_features_of_their_kind():
 
     assert made.text == {"said": {}}
     assert made.image == {"photo": {"height": 6, "width": 8}}
-    assert made.rules == {"photo_is_a_picture": f"photo rlike '{LIKE_A_PICTURE}'"}
+    assert made.rules == {"photo_is_a_picture": f"photo like '[%' or photo rlike '{LIKE_A_PICTURE}'"}
     assert made.categorical == []
     assert set(made.left_out) == {"token"}
 
