@@ -15,11 +15,13 @@ from include.errors import (
     BackupError,
     BadDeliveryError,
     ConfigError,
+    EndpointError,
     ErasureError,
     NotEnoughDataError,
     SchemaError,
     SourceUnavailableError,
     StackError,
+    StaleReleaseError,
 )
 
 app = typer.Typer(help="Evergreen keeps machine-learning models fresh.", no_args_is_help=True, add_completion=False)
@@ -84,6 +86,20 @@ def resume(pipeline: OnePipeline = None) -> None:
     from include import pausing
 
     console.print(pausing.resume(load_pipeline(pipeline).name if pipeline else pausing.EVERYTHING), markup=False)
+
+
+@app.command()
+def rollback(
+    pipeline: Annotated[str, typer.Argument(help="The pipeline.")],
+    reason: Annotated[str, typer.Option(help="Why; kept with the release.")],
+    to: Annotated[int | None, typer.Option(help="Version to put back; the champion before, if not given.")] = None,
+) -> None:
+    """Put a former champion back behind the endpoint, as the DAG does: also where Airflow is down."""
+    from include import deployment
+
+    name = load_pipeline(pipeline).name
+    release_id = deployment.rollback(name, reason, deployment.version_before(name, to))
+    console.print(f"{release_id} serves again.", markup=False)
 
 
 app.add_typer(quarantine.app, name="quarantine")
@@ -155,11 +171,13 @@ def main() -> None:
         BackupError,
         BadDeliveryError,
         ConfigError,
+        EndpointError,
         ErasureError,
         NotEnoughDataError,
         SchemaError,
         SourceUnavailableError,
         StackError,
+        StaleReleaseError,
     ) as error:
         console.print(f"[red]✘[/] {escape(str(error))}", soft_wrap=True)
         raise SystemExit(1) from error

@@ -1,4 +1,5 @@
 import pytest
+from typer.testing import CliRunner
 
 from include import cli
 from include.errors import ConfigError
@@ -14,3 +15,26 @@ def test_an_error_is_printed_as_it_is_also_where_it_looks_like_markup(monkeypatc
         cli.main()
 
     assert capsys.readouterr().out == "✘ expected '^[a-z][/]{1,60}$', found 'A'\n"
+
+
+def test_rollback_goes_to_the_champion_before_and_says_so(monkeypatch, rides):
+    asked = []
+    monkeypatch.setattr("include.cli.load_pipeline", lambda _name: rides)
+    monkeypatch.setattr("include.deployment.version_before", lambda name, to: asked.append((name, to)) or 3)
+    monkeypatch.setattr("include.deployment.rollback", lambda *what: asked.append(what) or "rides.v3")
+
+    told = CliRunner().invoke(cli.app, ["rollback", "rides", "--reason", "it answers rubbish"])
+
+    assert told.output == "rides.v3 serves again.\n"
+    assert asked == [("rides", None), ("rides", "it answers rubbish", 3)]
+
+
+def test_where_there_is_nothing_to_go_back_to_it_is_a_sentence(monkeypatch, capsys, rides):
+    monkeypatch.setattr("include.cli.load_pipeline", lambda _name: rides)
+    monkeypatch.setattr("sys.argv", ["evergreen", "rollback", "rides", "--reason", "it answers rubbish"])
+
+    with pytest.raises(SystemExit) as ended:
+        cli.main()
+
+    assert ended.value.code == 1
+    assert "✘ Nothing to roll back to: wanted the one before, the champion is none" in capsys.readouterr().out
