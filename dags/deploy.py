@@ -43,10 +43,10 @@ def deploy_dag(pipeline: Pipeline) -> None:
     def deploy() -> None:
         @task
         def verify(params: Any = None, dag_run: Any = None) -> str:
-            from include import deployment
+            from include import deployment, verification
 
             release_id = dag_run.partition_key or deployment.approved_release(pipeline.name, params["version"])
-            deployment.verify(release_id)
+            verification.verify(release_id)
             return release_id
 
         @task(outlets=[assets.endpoint])

@@ -3,27 +3,20 @@
 import logging
 import time
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
 import httpx
-import numpy as np
-import pyarrow.parquet as pq
 from sqlalchemy.orm import Session
 
 from include import people
-from include.artefact import HOLDOUT, features_of, load_session, predict, read_manifest
 from include.config import load_pipeline
-from include.errors import ArtefactError, EndpointError, StaleReleaseError
-from include.learning.kinds import task_of
+from include.errors import EndpointError, StaleReleaseError
 from include.ledger import Release, open_ledger, pauses, releases
 from include.serving.state import State, declare, read_state, withdraw
 from include.settings import Settings, load_settings
 
 log = logging.getLogger(__name__)
 
-TOLERANCE = 1e-6
-VERIFIED_ROWS = 5_000
 POLL_SECONDS = 0.1
 # A rollback may bring back what served before; "promoting" stands for one that was killed half-way.
 _REINSTATED_FROM = ("retired", "rolled_back", "promoting")
@@ -49,50 +42,6 @@ def approved_release(pipeline_name: str, version: int | None = None) -> str:
             "Start a training, or name another version; a former champion is put back by `rollback`."
         )
     return fitting[0].id
-
-
-def verify(release_id: str) -> None:
-    """Load a release's model and compare its answers on held-out rows with those recorded in training.
-
-    :raises ArtefactError: if the file was altered, or an answer differs by more than one millionth; the release has
-        failed then, for good.
-    """
-    with open_ledger() as session:
-        release = releases.get_release(session, release_id)
-    try:
-        _reproduce(release)
-    except ArtefactError as error:
-        with open_ledger() as session:
-            releases.give_up_promotion(session, release_id, note=str(error))
-        raise
-
-
-def _reproduce(release: Release) -> None:
-    manifest = read_manifest(release.model_uri)
-    features, task = features_of(manifest), task_of(manifest)
-    model = load_session(release.model_uri, release.sha256)
-    path = Path(release.model_uri) / HOLDOUT
-    try:
-        columns = [*features.names, *(field.name for field in task.fields)]
-        rows = next(pq.ParquetFile(path).iter_batches(VERIFIED_ROWS, columns=columns))
-    except (OSError, StopIteration) as error:
-        raise ArtefactError(f"{path}: no recorded predictions to compare with ({error!r}). Train again.") from error
-    found = predict(model, {name: rows.column(name).to_pylist() for name in features.names}, features)
-    recorded = task.recorded(rows)
-    # A NaN on either side is a difference, too.
-    wrong = ~(task.difference(found, recorded) <= TOLERANCE).reshape(len(found), -1).all(axis=1)
-    if wrong.any():
-        row = int(np.argmax(wrong))
-        raise ArtefactError(
-            f"{path}: {int(wrong.sum())} of {len(found)} predictions differ from the recorded ones by more than "
-            f"{TOLERANCE}; row {row}: recorded {_told(recorded[row])}, found {_told(found[row])}. "
-            "Train the model again."
-        )
-    log.info("%s reproduces %s recorded predictions.", release.id, len(found))
-
-
-def _told(prediction: Any) -> str:
-    return " ".join(f"{value:.8f}" for value in np.atleast_1d(prediction))
 
 
 def promote(release_id: str, *, by_itself: bool = False, timeout_seconds: float = 30.0) -> str | None:

@@ -24,7 +24,7 @@ import uvicorn
 import yaml
 
 from bench.night import PIPELINE, ingest, monitor
-from include import deployment, gatekeeping, registry, retraining, sweeping
+from include import deployment, gatekeeping, registry, retraining, sweeping, verification
 from include.cleaning import job
 from include.config import load_pipeline
 from include.demo.airflow_api import wait_until
@@ -119,7 +119,7 @@ def _train_what_is_asked_for() -> None:
         subprocess.run([sys.executable, "-m", "include.training", spec], cwd=ROOT, check=True, capture_output=True)
         release = registry.register(gatekeeping.evaluate(pipeline, request_id))
         if release.status == "approved":
-            deployment.verify(release.id)
+            verification.verify(release.id)
             deployment.promote(release.id)
         print(request_id, release.status, release.note, flush=True)
 

@@ -1,7 +1,6 @@
 """This file is `evergreen replay` and `evergreen calibrate`: what a policy would have made of days that are over."""
 
 import json
-from datetime import date
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -10,6 +9,7 @@ import typer
 from include.commands import console
 from include.config import load_pipeline
 from include.errors import ConfigError
+from include.partition import check_day
 
 if TYPE_CHECKING:
     from include.pipeline import Pipeline
@@ -102,11 +102,8 @@ def _load(chosen: "Pipeline", first: str, last: str, shuffle: int | None = None)
     """Return the history, and the first and last day that there are of those asked for."""
     from include.replay.history import load_history
 
-    for option, text in (("--from", first), ("--to", last)):
-        if not _is_day(text):
-            raise ConfigError(
-                f"{option} is {text!r}, expected a day of the calendar as YYYY-MM-DD, such as 2013-03-01."
-            )
+    check_day(first, "--from")
+    check_day(last, "--to")
     if last < first:
         raise ConfigError(f"--from {first} is after --to {last}, expected the first day and the last: swap the two.")
     history = load_history(chosen, first, last, shuffle_seed=shuffle)
@@ -117,13 +114,6 @@ def _load(chosen: "Pipeline", first: str, last: str, shuffle: int | None = None)
             f"{served[-1]} only."
         )
     return history, served[0], served[-1]
-
-
-def _is_day(text: str) -> bool:
-    try:
-        return date.fromisoformat(text).isoformat() == text
-    except ValueError:
-        return False
 
 
 def _check_plot(path: Path) -> None:

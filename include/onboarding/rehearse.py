@@ -168,9 +168,9 @@ def _gate(run: Rehearsal, stage: Stage) -> None:
 
 
 def _verify(run: Rehearsal, stage: Stage) -> None:
-    from include import deployment  # noqa: PLC0415
+    from include import verification  # noqa: PLC0415
 
-    deployment.verify(run.release_id)
+    verification.verify(run.release_id)
     stage.said = "the ONNX graph gives the answers that training had recorded"
 
 

@@ -2,13 +2,14 @@
 
 import re
 from dataclasses import dataclass
+from typing import get_args
 
 from include.errors import ConfigError
 from include.pipeline import Pipeline
-from include.policy import Governor
+from include.policy import Governor, RepairName
 
 _CALENDARS = {"weekly": 7, "nightly": 1}
-_REPAIRS = ("recalibrate", "reinstate", "retrain")
+_REPAIRS: tuple[RepairName, ...] = get_args(RepairName)
 KNOWN = (
     "governor, governor:retrain, governor:recalibrate, governor:retrain+recalibrate, static, every:N, weekly, nightly"
 )

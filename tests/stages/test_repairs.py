@@ -7,7 +7,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pytest
 
-from include import artefact, deployment, gatekeeping
+from include import artefact, gatekeeping, verification
 from include.errors import StaleReleaseError
 from include.ledger import Request, nights, open_ledger, releases, requests
 from include.policy import Gate
@@ -101,7 +101,7 @@ def test_a_moved_level_is_recalibrated_and_what_that_gained_is_written_down(keep
     assert manifest["correction"]["intercept"] > 0.5
     assert manifest["train_days"] == artefact.read_manifest(first.model_uri)["train_days"]
     assert second.metrics["trained_until"] == DAYS[MOVED - 1]
-    deployment.verify(second.id)  # it answers as was recorded
+    verification.verify(second.id)  # it answers as was recorded
 
     publish(MOVED + 7, MOVED + 20)
     outcomes.note_outcomes(keeping)

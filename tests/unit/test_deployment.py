@@ -2,11 +2,10 @@ import sys
 from types import SimpleNamespace
 
 import httpx
-import pyarrow.parquet as pq
 import pytest
 
-from include import artefact, deployment, sweeping
-from include.errors import ArtefactError, EndpointError, StaleReleaseError
+from include import deployment, sweeping
+from include.errors import EndpointError, StaleReleaseError
 from include.ledger import open_ledger, pauses, releases
 from include.serving.state import read_state, state_path
 
@@ -74,33 +73,6 @@ def aliases(monkeypatch):
     return pointed
 
 
-@pytest.fixture
-def approve(make_model):
-    """Enter a release that the gate approved against a version; return its id."""
-
-    def enter(compared_with=None, slope=1.0):
-        with open_ledger() as session:
-            number = releases.next_version(session, "rides")
-            folder, sha256 = make_model(f"m{number}", slope=slope)
-            release = releases.add_release(
-                session,
-                "rides",
-                f"request-{number}",
-                model_uri=folder,
-                sha256=sha256,
-                tracking_run="",
-                judged_until="2020-01-01",
-                quality=0.7,
-                metrics={},
-                gate={},
-                compared_with=compared_with,
-            )
-            releases.judge(session, release.id, approved=True, note="good")
-            return release.id
-
-    return enter
-
-
 def status_of(release_id):
     with open_ledger() as session:
         return releases.get_release(session, release_id).status
@@ -108,39 +80,6 @@ def status_of(release_id):
 
 def declared_version(settings):
     return read_state(settings, "rides").version
-
-
-def test_a_sound_release_is_verified(approve):
-    deployment.verify(approve())
-
-
-def test_an_altered_model_is_refused(approve, settings):
-    release_id = approve()
-    path = settings.models / "rides" / "m1" / artefact.MODEL
-    path.write_bytes(path.read_bytes() + b" ")
-
-    with pytest.raises(ArtefactError, match="sha256"):
-        deployment.verify(release_id)
-
-
-@pytest.mark.parametrize("wrong", [0.5, float("nan")])
-def test_a_model_that_does_not_reproduce_its_predictions_is_refused(approve, settings, wrong):
-    release_id = approve()
-    path = settings.models / "rides" / "m1" / artefact.HOLDOUT
-    frame = pq.read_table(path).to_pandas()
-    frame.loc[17, "prediction"] = wrong
-    frame.to_parquet(path)
-
-    with pytest.raises(ArtefactError, match="1 of 500 predictions differ.*row 17"):
-        deployment.verify(release_id)
-
-
-def test_a_release_without_recorded_predictions_is_refused(approve, settings):
-    release_id = approve()
-    (settings.models / "rides" / "m1" / artefact.HOLDOUT).unlink()
-
-    with pytest.raises(ArtefactError, match="no recorded predictions"):
-        deployment.verify(release_id)
 
 
 def test_the_newest_approved_release_is_found(approve):

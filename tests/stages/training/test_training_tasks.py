@@ -11,7 +11,7 @@ import pyarrow.parquet as pq
 import pytest
 from sklearn import datasets
 
-from include import artefact, deployment, gatekeeping
+from include import artefact, gatekeeping, verification
 from include.learning.kinds import task_of
 from include.learning.metrics import GATE_DEFAULT
 from include.learning.task import LABEL, PREDICTION
@@ -108,7 +108,7 @@ def test_from_rows_to_a_verified_release(trained: tuple[Pipeline, Spec, dict[str
 
     # The gate finds it better than the constant prediction, and the deployment the very answers of the training.
     release_id = gatekeeping.evaluate(pipeline, spec.request_id)
-    deployment.verify(release_id)
+    verification.verify(release_id)
     with open_ledger() as session:
         release = releases.get_release(session, release_id)
     assert release.status == "approved", release.note

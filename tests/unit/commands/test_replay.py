@@ -55,9 +55,9 @@ def evergreen(rides, monkeypatch, capsys):
 @pytest.mark.parametrize(
     ("first", "last", "words"),
     [
-        ("2020-13-01", LAST, "--from is '2020-13-01', expected a day of the calendar as YYYY-MM-DD"),
-        ("01.03.2020", LAST, "--from is '01.03.2020'"),
-        (FIRST, "20200130", "--to is '20200130'"),
+        ("2020-13-01", LAST, "--from '2020-13-01' is no day: expected is YYYY-MM-DD"),
+        ("01.03.2020", LAST, "--from '01.03.2020' is no day: expected is YYYY-MM-DD"),
+        (FIRST, "20200130", "--to '20200130' is no day: expected is YYYY-MM-DD"),
         (LAST, FIRST, f"--from {LAST} is after --to {FIRST}"),
         (
             "2022-01-01",
