@@ -111,14 +111,16 @@ class Trainer(Loop):
         self._class_weights = class_weights
         self._best: list[npt.NDArray[Any]] = []
 
-    def begin(self, steps: int, stream: Stream) -> None:  # noqa: ARG002  the strategy knows how many there are
-        """Make optimiser, schedule and the step."""
+    @contextlib.contextmanager
+    def learning(self, steps: int, stream: Stream) -> Iterator[None]:  # noqa: ARG002  the strategy knows how many
+        """Have optimiser, schedule and the step."""
         training = self.training
         with strategy().scope():
             self.optimizer = keras.optimizers.AdamW(learning_rate(training, steps), weight_decay=training.weight_decay)
             self.optimizer.build(self.network.trainable_variables)
             self._loss = tf.Variable(0.0, aggregation=tf.VariableAggregation.SUM)  # of this epoch's rows so far
         self._step = tf.function(self._run_step, jit_compile=training.compile or None, reduce_retracing=True)
+        yield
 
     def learn(self, batch: Batch) -> None:
         """Make one step: each device that this process has takes its part."""

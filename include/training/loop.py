@@ -6,6 +6,7 @@ How a step is made is each framework's own: torch_trainer.py and keras_trainer.p
 import time
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
+from contextlib import AbstractContextManager
 from typing import Any
 
 import numpy as np
@@ -51,28 +52,28 @@ class Loop(ABC):
         :raises TrainingInterruptedError: if notice was given; the state after the last step is saved.
         """
         steps, last = stream.steps_per_epoch, stream.steps_per_epoch * self.training.epochs
-        self.begin(last, stream)
-        found = checkpoints.newest() if checkpoints else None
-        first = self._go_on(found, stream) if found else 0
-        started, began_at = time.perf_counter(), first
-        for step, batch in enumerate(stream.batches(self.training.epochs, first), first + 1):
-            self.learn(batch)
-            if step % steps == 0:
-                speed = (step - began_at) * stream.batch_size / (time.perf_counter() - started)
-                is_over = validation is not None and self._is_over(validation)
-                self._end_epoch(step // steps, stream, speed, holdout, judge)
-                started, began_at = time.perf_counter(), step
-                if is_over:
-                    break
-            self._pause(step, stream, checkpoints, notice)
-        self.take_best()
-        if checkpoints and self._was_saved:  # only what took long enough to be saved is worth saving at the end
-            self._save(last, stream, checkpoints)
+        with self.learning(last, stream):
+            found = checkpoints.newest() if checkpoints else None
+            first = self._go_on(found, stream) if found else 0
+            started, began_at = time.perf_counter(), first
+            for step, batch in enumerate(stream.batches(self.training.epochs, first), first + 1):
+                self.learn(batch)
+                if step % steps == 0:
+                    speed = (step - began_at) * stream.batch_size / (time.perf_counter() - started)
+                    is_over = validation is not None and self._is_over(validation)
+                    self._end_epoch(step // steps, stream, speed, holdout, judge)
+                    started, began_at = time.perf_counter(), step
+                    if is_over:
+                        break
+                self._pause(step, stream, checkpoints, notice)
+            self.take_best()
+            if checkpoints and self._was_saved:  # only what took long enough to be saved is worth saving at the end
+                self._save(last, stream, checkpoints)
         return self.curves
 
     @abstractmethod
-    def begin(self, steps: int, stream: Stream) -> None:
-        """Prepare schedule and optimiser for so many steps in all."""
+    def learning(self, steps: int, stream: Stream) -> AbstractContextManager[None]:
+        """Have schedule and optimiser for so many steps in all, and let go of what only learning needs at the end."""
 
     @abstractmethod
     def learn(self, batch: Batch) -> None:

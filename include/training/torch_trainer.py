@@ -92,8 +92,9 @@ class Trainer(Loop):
         self._class_weights = None if class_weights is None else torch.from_numpy(class_weights).to(self._place)
         self._best: dict[str, Tensor] = {}
 
-    def begin(self, steps: int, stream: Stream) -> None:
-        """Prepare the schedule, and the network for as many processes as there are."""
+    @contextlib.contextmanager
+    def learning(self, steps: int, stream: Stream) -> Iterator[None]:
+        """Have the schedule, and the network for as many processes as there are."""
         self.schedule = SCHEDULES[self.training.schedule](self.optimizer, self.training.learning_rate, steps)
         learner: nn.Module = self.network
         if self.training.compile:
@@ -102,6 +103,12 @@ class Trainer(Loop):
             ids = [self._place.index] if self._place.type == "cuda" else None
             learner = DistributedDataParallel(learner, device_ids=ids)
         self._learner = learner.train()
+        try:
+            yield
+        finally:
+            # Before the process group goes: its last holder must not be DDP, which waits for Gloo's threads while it
+            # keeps the interpreter's lock that these threads want, forever (pytorch/pytorch#56297).
+            del self._learner
 
     def learn(self, batch: Batch) -> None:
         """Make one step."""

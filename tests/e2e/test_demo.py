@@ -10,6 +10,8 @@ import psutil
 import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
+pytestmark = pytest.mark.timeout(1600)
+
 SERVICES = ("AIRFLOW", "ENDPOINT", "MLFLOW", "SPARK")
 
 

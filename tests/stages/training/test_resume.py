@@ -31,6 +31,7 @@ def run(framework: str, folder: Path, step: int, how: str = "kill", processes: i
         text=True,
         env=environment(folder),
         check=False,
+        timeout=300,
     )
     if done.returncode not in {0, 75, KILLED} and processes == 1:
         raise AssertionError(done.stderr)
