@@ -17,7 +17,7 @@ import httpx
 from rich.console import Console
 
 from bench.strangers import DATA_SETS, deal, edit
-from include import deployment, gatekeeping, publication, registry, retraining, validation, verification
+from include import gatekeeping, promotion, publication, registry, retraining, validation, verification
 from include.cleaning import job
 from include.config import load_pipeline
 from include.demo.airflow_api import wait_until
@@ -110,7 +110,7 @@ def tell(name: str, folder: Path) -> Story:  # noqa: PLR0915  the story in its o
         release = train(pipeline, str(first.request_id))
     with timed("deploy"):
         verification.verify(release.id)
-        deployment.promote(release.id)
+        promotion.promote(release.id)
     with timed("ask"):
         answers = ask(pipeline, night)
     with timed("night"):

@@ -8,7 +8,7 @@ from typing import Any
 
 from bench.night import PIPELINE, deliveries_of_their_own, ingest, monitor
 from bench.serving import ask_about, endpoint_of_its_own
-from include import deployment, gatekeeping, verification
+from include import gatekeeping, promotion, verification
 from include.artefact import read_manifest
 from include.config import load_pipeline
 from include.ledger import Publication, open_ledger, releases, requests
@@ -72,7 +72,7 @@ def _train_and_deploy(key: str) -> Measured:
     if release.status == "approved":
         began = time.perf_counter()
         verification.verify(release_id)
-        deployment.promote(release_id)
+        promotion.promote(release_id)
         measured["deploy"] = (time.perf_counter() - began, min(manifest["holdout_rows"], verification.VERIFIED_ROWS))
     return measured
 

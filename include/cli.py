@@ -95,10 +95,10 @@ def rollback(
     to: Annotated[int | None, typer.Option(help="Version to put back; the champion before, if not given.")] = None,
 ) -> None:
     """Put a former champion back behind the endpoint, as the DAG does: also where Airflow is down."""
-    from include import deployment
+    from include import promotion
 
     name = load_pipeline(pipeline).name
-    release_id = deployment.rollback(name, reason, deployment.version_before(name, to))
+    release_id = promotion.rollback(name, reason, promotion.version_before(name, to))
     console.print(f"{release_id} serves again.", markup=False)
 
 

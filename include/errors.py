@@ -64,6 +64,10 @@ class StaleReleaseError(ValueError):
     """A release was compared with a champion that is no longer the champion, or is in the wrong state."""
 
 
+class RolloutError(ValueError):
+    """A release did worse than the champion while it was tried beside it; the champion answers alone again."""
+
+
 class EndpointError(RuntimeError):
     """The endpoint did not acknowledge the declared state in time."""
 

@@ -16,6 +16,7 @@ from include.policy import (
     Monitoring,
     People,
     Retention,
+    Rollout,
 )
 from include.recipe import Training
 from include.sources import Source
@@ -103,6 +104,7 @@ class Pipeline(Strict):
     gate: Gate = Field(default_factory=Gate)
     monitoring: Monitoring = Field(default_factory=Monitoring)
     governor: Governor = Field(default_factory=Governor)
+    rollout: Rollout = Field(default_factory=Rollout)
     retention: Retention = Field(default_factory=Retention)
     alerts: Alerts = Field(default_factory=Alerts)
     people: People = Field(default_factory=People)

@@ -145,6 +145,49 @@ class Governor(Strict):
         return self
 
 
+class Rollout(Strict):
+    """How a model that passed the gate takes over from the champion, and what sends it back."""
+
+    shadow: Literal["replay", "live", "none"] = Field(
+        "replay",
+        description="Before any traffic. replay: it answers captured requests again, and is compared with what the "
+        "champion answered; live: also copies of live ones, for the length of a bake.",
+    )
+    steps: list[Annotated[float, Field(gt=0, le=100)]] = Field(
+        default_factory=lambda: [25.0],
+        description="Percent of the requests that it answers, step by step, chosen by their key; then it is promoted.",
+    )
+    bake_minutes: float = Field(10, ge=0, description="How long each step is looked at before it is judged.")
+    min_requests: int = Field(200, ge=1, description="Requests by each of the two below which only failures count.")
+    max_failed: Share = Field(0.001, description="Share of requests that it may fail where the champion does not.")
+    max_p99_ratio: float = Field(1.5, gt=0, description="Its p99 latency may be so many times the champion's …")
+    latency_budget_ms: float = Field(
+        250, gt=0, description="… or this; before any traffic, 95 of 100 single requests may take no longer."
+    )
+    max_shift: float = Field(
+        0.5,
+        ge=0,
+        description="How much further its answers may lie from the champion's than on the replayed requests: in "
+        "standard deviations of the champion's, or the Jensen-Shannon distance of classes.",
+    )
+
+    @model_validator(mode="after")
+    def _steps_grow(self) -> "Rollout":
+        if self.steps != sorted(set(self.steps)):
+            raise ValueError(f"'steps' are {self.steps}: each must be larger than the one before")
+        return self
+
+    @property
+    def seconds_between_looks(self) -> float:
+        """Return how often a step is looked at: a failing one is not left for the whole bake."""
+        return min(30.0, max(2.0, self.bake_minutes * 60 / 10))
+
+    @property
+    def most_seconds(self) -> float:
+        """Return how long all steps may take together: twice their bakes, and an hour for an endpoint to come back."""
+        return 3600 + 2 * (len(self.steps) + 1) * self.bake_minutes * 60
+
+
 class Retention(Strict):
     """Days that a pipeline keeps what it leaves behind, counted from when it was last written; none means for ever."""
 

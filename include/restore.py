@@ -25,10 +25,10 @@ from include.backup import (
     seal_of,
 )
 from include.catalog import open_catalog
-from include.deployment import reconcile
 from include.errors import BackupError
 from include.ledger import Release, open_ledger, releases
 from include.ledger.session import connect
+from include.promotion import reconcile
 from include.settings import Settings, load_settings
 from include.stack import Stack
 

@@ -4,7 +4,7 @@ from collections.abc import Callable, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from include import deployment, people
+from include import people, promotion
 from include.config import load_pipeline
 from include.housekeeping import keep_house, keep_logs
 from include.ledger import Publication, Release, Request, nights, open_ledger, pauses, releases, requests
@@ -57,7 +57,7 @@ def reconcile(pipeline_names: list[str], claim_hours: float) -> None:
     for name in pipeline_names:
         with open_ledger() as session:
             requests.abandon_claims(session, name, older_than_hours=claim_hours + _hours_for_people(name))
-        deployment.reconcile(name)
+        promotion.reconcile(name)
 
 
 def _hours_for_people(name: str) -> float:

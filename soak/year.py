@@ -24,7 +24,7 @@ import uvicorn
 import yaml
 
 from bench.night import PIPELINE, ingest, monitor
-from include import deployment, gatekeeping, registry, retraining, sweeping, verification
+from include import gatekeeping, promotion, registry, retraining, sweeping, verification
 from include.cleaning import job
 from include.config import load_pipeline
 from include.demo.airflow_api import wait_until
@@ -120,7 +120,7 @@ def _train_what_is_asked_for() -> None:
         release = registry.register(gatekeeping.evaluate(pipeline, request_id))
         if release.status == "approved":
             verification.verify(release.id)
-            deployment.promote(release.id)
+            promotion.promote(release.id)
         print(request_id, release.status, release.note, flush=True)
 
 

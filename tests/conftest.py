@@ -28,6 +28,7 @@ from include import artefact
 from include.config import load_pipeline
 from include.learning.binary import Binary
 from include.learning.task import Task
+from include.ledger import open_ledger, releases
 from include.pipeline import Pipeline
 from include.recipe import Features
 from include.settings import Settings, load_settings
@@ -66,6 +67,7 @@ cleaning:
 expectations: []
 training: {target: late, min_rows: 100, holdout_days: 1, features: {numeric: [distance], categorical: [carrier]}}
 governor: {metric: auc, max_quality_drop: 0.03, max_drifted_share: 0.5, windows: 5, alarming: 3, min_rows: 50}
+rollout: {steps: [50], bake_minutes: 0}
 """
 FEATURES = Features(numeric=["distance"], categorical=["carrier"])
 
@@ -235,3 +237,30 @@ def _graph(slope: float, task: Task) -> onnx.ModelProto:
     ]
     graph = helper.make_graph(nodes, "tiny", inputs, outputs, constants)
     return helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)], ir_version=10)
+
+
+@pytest.fixture
+def approve(make_model: Callable[..., tuple[str, str]]) -> Callable[..., str]:
+    """Enter a release that the gate approved against a version; return its id."""
+
+    def enter(compared_with: int | None = None, slope: float = 1.0) -> str:
+        with open_ledger() as session:
+            number = releases.next_version(session, "rides")
+            folder, sha256 = make_model(f"m{number}", slope=slope)
+            release = releases.add_release(
+                session,
+                "rides",
+                f"request-{number}",
+                model_uri=folder,
+                sha256=sha256,
+                tracking_run="",
+                judged_until="2020-01-01",
+                quality=0.7,
+                metrics={},
+                gate={},
+                compared_with=compared_with,
+            )
+            releases.judge(session, release.id, approved=True, note="good")
+            return release.id
+
+    return enter

@@ -1,7 +1,7 @@
 """This file moves releases along: candidate → approved → promoting → champion, each step by compare-and-set."""
 
 from collections.abc import Sequence
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any
 
 from sqlalchemy import func, select, update
@@ -37,7 +37,19 @@ def waiting_releases(session: Session, pipeline: str, *, older_than_seconds: flo
     before = now() - timedelta(seconds=older_than_seconds)
     waiting = releases_of(session, pipeline, "approved", "promoting")
     # A former champion on its way back is its rollback's, not a deploy's.
-    return [release for release in waiting if release.serving_at is None and release.at <= before]
+    return [release for release in waiting if release.serving_at is None and _looked_at(release) <= before]
+
+
+def tried_beside(session: Session, pipeline: str) -> Sequence[Release]:
+    """Return the releases that are on their way and have never been the champion."""
+    return [release for release in releases_of(session, pipeline, "promoting") if release.serving_at is None]
+
+
+def keep_rollout(session: Session, release_id: str, **said: Any) -> None:
+    """Keep what was seen of a release before and while it was tried beside the champion."""
+    release = get_release(session, release_id)
+    release.rollout = {**(release.rollout or {}), **said}
+    session.flush()
 
 
 def next_version(session: Session, pipeline: str) -> int:
@@ -145,6 +157,11 @@ def newest_fence(session: Session, pipeline: str) -> int:
 def forget_model(session: Session, release_id: str) -> None:
     """Mark a former champion as removed, unless a rollback has taken it up: nobody can go back to it from then on."""
     _move(session, release_id, {"retired", "rolled_back"}, status="removed")
+
+
+def _looked_at(release: Release) -> datetime:
+    seen = (release.rollout or {}).get("seen_at")
+    return max(release.at, datetime.fromisoformat(seen)) if seen else release.at
 
 
 def get_release(session: Session, release_id: str) -> Release:

@@ -140,6 +140,7 @@ class Release(Awaited, Base):
     metrics: Mapped[dict[str, Any]]
     gate: Mapped[dict[str, Any]]
     compared_with: Mapped[int | None]  # the champion's version the gate compared with
+    rollout: Mapped[dict[str, Any] | None]  # what was seen of it before and while it was tried beside the champion
     fence: Mapped[int | None]  # generation of the endpoint's state that this release was put forward with
     at: Mapped[datetime] = mapped_column(default=now)
     serving_at: Mapped[datetime | None]

@@ -178,24 +178,25 @@ def _serve(run: Rehearsal, stage: Stage) -> None:
     from include.serving.app import answer  # noqa: PLC0415
     from include.serving.capture import Capture  # noqa: PLC0415
     from include.serving.metrics import Metrics  # noqa: PLC0415
-    from include.serving.model import load  # noqa: PLC0415
+    from include.serving.model import Service, load  # noqa: PLC0415
     from include.serving.state import State  # noqa: PLC0415
 
     pipeline, settings, day = run.pipeline, load_settings(), max(run.verdict["passed"])
     with open_ledger() as session:
         release = releases.get_release(session, run.release_id)
-    served = load(settings, State(pipeline.name, 1, release.version, release.model_uri, release.sha256))
+    state = State(pipeline.name, 1, release.version, release.model_uri, release.sha256)
+    served = load(settings, pipeline.name, release.version, release.model_uri, release.sha256)
     target = pipeline.training.target
     rows = lake.read_clean(pipeline.name, day, day, [pipeline.key, pipeline.date, *served.features.names, target])
     known = rows.slice(0, ASKED_ROWS).to_pylist()
     body = json.dumps(
         {"instances": [{name: row[name] for name in row if name != target} for row in known]}, default=str
     )
-    content, captured = answer(served, body.encode())
+    answered = answer(Service(state, served), body.encode())
     capture = Capture(settings.lake, Metrics())
-    capture.put(captured)
+    capture.put(answered.captured)
     capture.flush()
-    answers = json.loads(content)["predictions"]
+    answers = json.loads(answered.content)["predictions"]
     newer = [each for each in run.verdict["refused"] if each > day]
     stage.said = f"{len(answers):,} predictions for {day}{f'; {newer[0]} was refused' if newer else ''}"
     for row, said in list(zip(known, answers, strict=True))[:SHOWN]:

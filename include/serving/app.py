@@ -8,6 +8,7 @@ import time
 import uuid
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import Any
 
@@ -16,7 +17,7 @@ import numpy.typing as npt
 from fastapi import FastAPI, Request, Response
 from fastapi.responses import RedirectResponse
 from fastapi_offline import FastAPIOffline
-from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
+from prometheus_client import CONTENT_TYPE_LATEST
 from starlette.exceptions import HTTPException
 
 from include.artefact import predict
@@ -26,9 +27,11 @@ from include.serving.body import read_body
 from include.serving.capture import Capture, Captured
 from include.serving.contract import INVOCATION
 from include.serving.gauges import LedgerGauges
-from include.serving.instances import read_instances
+from include.serving.instances import read_instances, rows_of
 from include.serving.metrics import Metrics
-from include.serving.model import Models, Served
+from include.serving.model import Models, Served, Service
+from include.serving.shadow import Shadow
+from include.serving.workers import Worker, call_the_roll
 from include.settings import Settings, load_settings
 
 log = logging.getLogger(__name__)
@@ -40,32 +43,39 @@ class Endpoint:
     """What is loaded, what is captured and what is counted."""
 
     def __init__(self, settings: Settings) -> None:
+        self.settings = settings
         self.metrics = Metrics()
-        self.metrics.registry.register(LedgerGauges(settings.ledger_url))
-        self.models = Models(settings, self.metrics)
+        self.gauges = LedgerGauges(settings.ledger_url)
+        self.models = Models(settings, self.metrics, self._tell)
         self.capture = Capture(settings.lake, self.metrics)
+        self.shadow = Shadow(settings.lake, self.metrics, self.capture)
+        self._worker: Worker | None = None
 
     @asynccontextmanager
     async def lifespan(self, _app: FastAPI) -> AsyncIterator[None]:
         """Load what is declared before the first request; write what was captured after the last."""
+        self._worker = Worker(self.settings)
         await asyncio.to_thread(self.models.start)
         self.capture.start()
+        self.shadow.start()
         yield
         await asyncio.to_thread(self.models.stop)
+        await asyncio.to_thread(self.shadow.stop)
         await asyncio.to_thread(self.capture.stop)
+        self._worker.leave()
 
     async def invoke(self, request: Request, pipeline: str | None) -> Response:
         """Answer one request, and keep what was asked."""
         name = pipeline if pipeline in self.models.known() else ""
         try:
-            served = _choose(self.models, pipeline)
-            name = served.state.pipeline
+            service = _choose(self.models, pipeline)
+            name = service.state.pipeline
             body = await read_body(request)
             started = time.perf_counter()
             if len(body) <= INLINE_BODY_BYTES:
-                content, captured = answer(served, body)
+                answered = answer(service, body)
             else:
-                content, captured = await asyncio.to_thread(answer, served, body)
+                answered = await asyncio.to_thread(answer, service, body)
         except BadRequestError as error:
             self.metrics.requests.labels(name, "unavailable" if error.status == 503 else "refused").inc()
             return _problem(str(error), field=error.field, row=error.row, status=error.status)
@@ -73,11 +83,29 @@ class Endpoint:
             self.metrics.requests.labels(name, "failed").inc()
             log.exception("%s: a request failed.", name)
             return _problem("The prediction failed; the endpoint's log says why.", status=500)
+        return self._note(service, answered, time.perf_counter() - started)
+
+    def _note(self, service: Service, answered: "Answered", seconds: float) -> Response:
+        captured = answered.captured
         self.capture.put(captured)
-        self.metrics.requests.labels(name, "answered").inc()
-        self.metrics.latency.labels(name, captured.version).observe(time.perf_counter() - started)
+        if service.shadow:
+            self.shadow.put(service.shadow, captured)
+        if answered.failed is not None:
+            self.metrics.failures.labels(captured.pipeline, answered.failed).inc()
+        self.metrics.requests.labels(captured.pipeline, "answered").inc()
+        self.metrics.latency.labels(captured.pipeline, captured.version).observe(seconds)
         headers = {"X-Evergreen-Version": str(captured.version)}
-        return Response(content, media_type="application/json", headers=headers)
+        return Response(answered.content, media_type="application/json", headers=headers)
+
+    def ping(self) -> dict[str, Any]:
+        """Return what this process serves, what it cannot, and what each of the processes says."""
+        workers = call_the_roll(self.settings, self.metrics.forget)
+        told = {"pipelines": self.models.as_told(), "errors": self.models.errors(), "workers": workers}
+        return told | ({"capture": self.capture.problem} if self.capture.problem else {})
+
+    def _tell(self, models: Models) -> None:
+        if self._worker:
+            self._worker.tell(models.as_told(), models.errors())
 
 
 def create_app(settings: Settings | None = None) -> FastAPI:
@@ -97,15 +125,10 @@ def create_app(settings: Settings | None = None) -> FastAPI:
         """Show who looks here with a browser what can be asked."""
         return RedirectResponse("/docs")
 
-    @app.get("/ping")
-    async def ping() -> Response:
-        """Say that the endpoint lives, what it serves, and which declared state it cannot serve."""
-        return _json(_ping_body(endpoint.models))
-
     @app.get("/metrics")
     async def metrics() -> Response:
         """Give counters and gauges in Prometheus' format; who waits for the ledger waits beside the requests."""
-        page = await asyncio.to_thread(generate_latest, endpoint.metrics.registry)
+        page = await asyncio.to_thread(endpoint.metrics.page, endpoint.gauges)
         return Response(page, media_type=CONTENT_TYPE_LATEST)
 
     @app.post("/invocations", **INVOCATION)
@@ -118,15 +141,58 @@ def create_app(settings: Settings | None = None) -> FastAPI:
         """Predict for each of `instances` with the named pipeline's model."""
         return await endpoint.invoke(request, pipeline)
 
+    _add_health(app, endpoint)
     return app
 
 
-def answer(served: Served, body: bytes) -> tuple[bytes, Captured]:
-    """Return the answer to a request's body, and what is to be kept of it.
+def _add_health(app: FastAPI, endpoint: Endpoint) -> None:
+    @app.get("/ping")
+    async def ping() -> Response:
+        """Say what is served, which declared state cannot be, and what each process of this endpoint says."""
+        return _json(await asyncio.to_thread(endpoint.ping))
+
+    @app.get("/live")
+    async def live() -> Response:
+        """Say that this process answers; if it does not, start it again."""
+        return _json({"live": True})
+
+    @app.get("/ready")
+    async def ready() -> Response:
+        """Say whether requests may come: 503 before anything that is declared can be served."""
+        is_ready = bool(endpoint.models.as_told()) or not endpoint.models.errors()
+        return _json({"ready": is_ready, "errors": endpoint.models.errors()}, status=200 if is_ready else 503)
+
+
+@dataclass(frozen=True)
+class Answered:
+    """The answer to a request, what is to be kept of it, and the version that failed to answer it first, if one did."""
+
+    content: bytes
+    captured: Captured
+    failed: int | None = None
+
+
+def answer(service: Service, body: bytes) -> Answered:
+    """Return the answer to a request's body by the version that its key belongs to.
+
+    What a challenger cannot answer the champion does: nobody is worse off for being among the first.
 
     :raises BadRequestError: naming the field and the row.
     """
-    asked = read_instances(body, key=served.key, day=served.date, features=served.features)
+    rows = rows_of(body)
+    chosen = service.answering(rows[0].get(service.champion.key))
+    if chosen is service.champion:
+        return _answer(chosen, rows)
+    try:
+        return _answer(chosen, rows)
+    except Exception as error:  # noqa: BLE001  what the champion refuses, too, is raised below
+        answered = _answer(service.champion, rows)
+        log.warning("%s: version %s failed where the champion did not: %r", chosen.pipeline, chosen.version, error)
+        return replace(answered, failed=chosen.version)
+
+
+def _answer(served: Served, rows: list[dict[str, Any]]) -> Answered:
+    asked = read_instances(rows, key=served.key, day=served.date, features=served.features)
     try:
         predictions = predict(served.session, asked.columns, served.features, is_strict=True)
     except BadValueError as error:
@@ -134,8 +200,8 @@ def answer(served: Served, body: bytes) -> tuple[bytes, Captured]:
     _check_finite(predictions)
     answers = served.task.answers(predictions)
     captured = Captured(
-        pipeline=served.state.pipeline,
-        version=served.state.version,
+        pipeline=served.pipeline,
+        version=served.version,
         key=served.key,
         features=served.features,
         task=served.task,
@@ -146,12 +212,12 @@ def answer(served: Served, body: bytes) -> tuple[bytes, Captured]:
         columns=asked.columns,
         answers=answers,
     )
-    rows = [
-        {ANSWER_ID: request_id, served.key: key, **said}
-        for request_id, key, said in zip(captured.ids, captured.keys, answers, strict=True)
+    said = [
+        {ANSWER_ID: request_id, served.key: key, **each}
+        for request_id, key, each in zip(captured.ids, captured.keys, answers, strict=True)
     ]
-    content = {"pipeline": captured.pipeline, "version": captured.version, "predictions": rows}
-    return json.dumps(content, separators=(",", ":")).encode(), captured
+    content = {"pipeline": captured.pipeline, "version": captured.version, "predictions": said}
+    return Answered(json.dumps(content, separators=(",", ":")).encode(), captured)
 
 
 def _check_finite(predictions: npt.NDArray[np.float32]) -> None:
@@ -163,15 +229,15 @@ def _check_finite(predictions: npt.NDArray[np.float32]) -> None:
         )
 
 
-def _choose(models: Models, pipeline: str | None) -> Served:
+def _choose(models: Models, pipeline: str | None) -> Service:
     known = models.known()
     if pipeline is None:
         if len(known) > 1:
             raise BadRequestError(f"Several pipelines are served: ask /invocations/<one of {known}>.", status=400)
         pipeline = known[0] if known else None
-    served = models.served(pipeline) if pipeline else None
-    if served:
-        return served
+    service = models.service(pipeline) if pipeline else None
+    if service:
+        return service
     why = models.errors().get(pipeline or "")
     if why:
         raise BadRequestError(f"No model of '{pipeline}' is loaded: {why}", status=503)
@@ -180,12 +246,6 @@ def _choose(models: Models, pipeline: str | None) -> Served:
         hint = f" Did you mean '{close[0]}'?" if close else ""
         raise BadRequestError(f"No pipeline '{pipeline[:80]}' is served here.{hint} Served: {known}.", status=404)
     raise BadRequestError("No model is loaded yet: none has been deployed.", status=503)
-
-
-def _ping_body(models: Models) -> dict[str, Any]:
-    states = [served.state for name in models.known() if (served := models.served(name))]
-    loaded = {state.pipeline: {"version": state.version, "generation": state.generation} for state in states}
-    return {"pipelines": loaded, "errors": models.errors()}
 
 
 def _problem(

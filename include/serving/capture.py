@@ -1,7 +1,10 @@
-"""This file keeps what the endpoint was asked and what it answered, without ever making an answer wait."""
+"""This file keeps what the endpoint was asked and what it answered, without ever making an answer wait.
 
+What is waiting when a process is killed is lost: what came within the last second, or the last 5,000 rows.
+"""
+
+import itertools
 import logging
-import threading
 import uuid
 from collections import defaultdict
 from dataclasses import dataclass
@@ -16,11 +19,11 @@ from include import atomic
 from include.learning.task import Task
 from include.pipeline import ANSWER_DAY, ANSWER_ID, ANSWER_VERSION, ANSWERED_AT
 from include.recipe import Features
+from include.serving.batches import Batches
 from include.serving.metrics import Metrics
 
 log = logging.getLogger(__name__)
 
-FLUSH_SECONDS = 1.0
 FLUSH_ROWS = 5_000
 MAX_WAITING_ROWS = 200_000
 
@@ -59,65 +62,81 @@ def capture_schema(key: str, features: Features, task: Task) -> pa.Schema:
 
 
 class Capture:
-    """A bounded queue and the thread that writes it away in batches."""
+    """Keeps answered requests in the lake; while its disk takes no files, as many rows as may wait, and says so."""
 
     def __init__(self, lake: Path, metrics: Metrics) -> None:
         self._lake = lake
         self._metrics = metrics
-        self._waiting: list[Captured] = []
-        self._num_rows = 0
-        self._lock = threading.Lock()
-        self._wake = threading.Event()
-        self._is_stopping = False
-        self._thread = threading.Thread(target=self._write_forever, name="capture", daemon=True)
+        self._batches: Batches[Captured] = Batches("capture", self._write, enough=FLUSH_ROWS)
+        self._unwritten: list[_Part] = []
+        self.problem = ""  # why captures cannot be written now
 
     def start(self) -> None:
         """Start writing."""
-        self._thread.start()
+        self._batches.start()
 
     def stop(self) -> None:
         """Write what is waiting, then stop."""
-        self._is_stopping = True
-        self._wake.set()
-        if self._thread.is_alive():
-            self._thread.join(timeout=30)
-        self.flush()
+        self._batches.stop()
+        self._lose(self._unwritten)
+
+    def flush(self) -> None:
+        """Write what is waiting."""
+        self._batches.flush()
 
     def put(self, captured: Captured) -> None:
         """Take a request in, or count it as dropped when too many rows wait."""
         num_rows = len(captured.ids)
-        with self._lock:
-            fits = self._num_rows + num_rows <= MAX_WAITING_ROWS
-            if fits:
-                self._waiting.append(captured)
-                self._num_rows += num_rows
-            is_enough = self._num_rows >= FLUSH_ROWS
-        if not fits:
+        if not self._batches.put(captured, num_rows, most=MAX_WAITING_ROWS - self._num_unwritten()):
             self._metrics.dropped.labels(captured.pipeline, "queue_full").inc(num_rows)
-        if is_enough:
-            self._wake.set()
 
-    def flush(self) -> None:
-        """Write what is waiting, one file per pipeline, day and set of columns."""
-        with self._lock:
-            batch, self._waiting, self._num_rows = self._waiting, [], 0
-        for (pipeline, day, schema), rows in _group(batch).items():
+    def is_pressed(self) -> bool:
+        """Return whether so many rows wait that what is less important should make way."""
+        return self._batches.num_rows + self._num_unwritten() > MAX_WAITING_ROWS / 4
+
+    def _write(self, batch: list[Captured]) -> None:
+        """Write one file per pipeline, day and set of columns; what cannot be written waits for the next time."""
+        parts = self._unwritten + [
+            _Part(pipeline, day, pa.table(rows, schema=schema))
+            for (pipeline, day, schema), rows in _group(batch).items()
+        ]
+        failed, problem = [], ""
+        for part in parts:
             try:
-                _write(self._lake / pipeline / "predictions" / f"day={day}", pa.table(rows, schema=schema))
-            except (OSError, pa.ArrowException):
-                log.exception("%s: %s captured rows of %s could not be written.", pipeline, len(rows[ANSWER_ID]), day)
-                self._metrics.dropped.labels(pipeline, "write_failed").inc(len(rows[ANSWER_ID]))
+                _write(self._lake / part.pipeline / "predictions" / f"day={part.day}", part.rows)
+            except (OSError, RuntimeError, pa.ArrowException) as error:
+                failed.append(part)
+                problem = f"{type(error).__name__}: {error}"
             else:
-                self._metrics.captured.labels(pipeline).inc(len(rows[ANSWER_ID]))
+                self._metrics.captured.labels(part.pipeline).inc(len(part.rows))
+        self._keep(failed)
+        if problem and not self.problem:
+            log.error("Captures cannot be written, answers go on; rows wait for the disk. %s", problem)
+        if self.problem and not problem:
+            log.info("Captures are written again.")
+        self.problem = problem
+        self._metrics.capture_failing.set(bool(problem))
 
-    def _write_forever(self) -> None:
-        while not self._is_stopping:
-            self._wake.wait(FLUSH_SECONDS)
-            self._wake.clear()
-            try:
-                self.flush()
-            except Exception:  # the thread must outlive any surprise
-                log.exception("Writing captured predictions failed.")
+    def _keep(self, failed: "list[_Part]") -> None:
+        """Keep the oldest parts, half as many rows as may wait."""
+        num_rows = itertools.accumulate(len(part.rows) for part in failed)
+        fitting = [number for number, total in enumerate(num_rows, 1) if total <= MAX_WAITING_ROWS / 2]
+        self._unwritten, lost = failed[: len(fitting)], failed[len(fitting) :]
+        self._lose(lost)
+
+    def _lose(self, parts: "list[_Part]") -> None:
+        for part in parts:
+            self._metrics.dropped.labels(part.pipeline, "write_failed").inc(len(part.rows))
+
+    def _num_unwritten(self) -> int:
+        return sum(len(part.rows) for part in self._unwritten)
+
+
+@dataclass(frozen=True)
+class _Part:
+    pipeline: str
+    day: str
+    rows: pa.Table
 
 
 def _group(batch: list[Captured]) -> dict[tuple[str, str, pa.Schema], dict[str, list[Any]]]:

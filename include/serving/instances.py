@@ -24,14 +24,13 @@ class Instances:
     columns: dict[str, list[Any]]
 
 
-def read_instances(body: bytes, *, key: str, day: str, features: Features) -> Instances:
-    """Check a body of the form `{"instances": [{feature: value, ...}, ...]}` and return its columns.
+def read_instances(rows: list[dict[str, Any]], *, key: str, day: str, features: Features) -> Instances:
+    """Check the rows of a body and return their columns.
 
     Every feature must be there (null is a value); further fields are ignored; the key and the date may be left out.
 
     :raises BadRequestError: naming the field and the row.
     """
-    rows = _rows_of(body)
     columns: dict[str, list[Any]] = {}
     columns |= {name: [_float(value) for value in _column(rows, name, _check_number)] for name in features.numeric}
     columns |= {name: _column(rows, name, _check_text) for name in (*features.categorical, *features.text)}
@@ -43,7 +42,11 @@ def read_instances(body: bytes, *, key: str, day: str, features: Features) -> In
     )
 
 
-def _rows_of(body: bytes) -> list[dict[str, Any]]:
+def rows_of(body: bytes) -> list[dict[str, Any]]:
+    """Return the rows of a body of the form `{"instances": [{feature: value, ...}, ...]}`.
+
+    :raises BadRequestError: if it has none, too many, or something else.
+    """
     try:
         content = json.loads(body, object_pairs_hook=_object, parse_int=_int)
     except RecursionError as error:

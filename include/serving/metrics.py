@@ -1,38 +1,66 @@
-"""This file declares what the endpoint counts, in a registry of its own."""
+"""This file declares what the endpoint counts, and shows it: the sum over all processes where there are several.
 
-from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
+Several processes keep their numbers in memory-mapped files under PROMETHEUS_MULTIPROC_DIR, which the library wants to
+be set before it is imported (include/serving/__main__.py does); without it there is this process alone.
+"""
 
-_SECONDS = (0.0005, 0.001, 0.002, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5)
+import os
+
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest, multiprocess
+from prometheus_client.registry import Collector
+
+FOLDER = "PROMETHEUS_MULTIPROC_DIR"
+_SECONDS = (0.0005, 0.001, 0.0015, 0.002, 0.003, 0.004, 0.006, 0.01, 0.015, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5)
 
 
 class Metrics:
     """The endpoint's counters."""
 
     def __init__(self) -> None:
-        self.registry = CollectorRegistry()
-        self.requests = Counter(
-            "evergreen_requests", "Requests by outcome.", ["pipeline", "outcome"], registry=self.registry
-        )
+        self._registry = CollectorRegistry()
+        self.requests = self._counter("evergreen_requests", "Requests by outcome.", ["pipeline", "outcome"])
         self.latency = Histogram(
             "evergreen_request_seconds",
-            "Seconds from the body's last byte to the answer.",
+            "Seconds from the body's last byte to the answer, of answered requests.",
             ["pipeline", "version"],
             buckets=_SECONDS,
-            registry=self.registry,
+            registry=self._registry,
         )
-        self.captured = Counter(
-            "evergreen_captured_rows", "Rows written to the lake.", ["pipeline"], registry=self.registry
+        self.failures = self._counter(
+            "evergreen_version_failures", "Requests that this version could not answer.", ["pipeline", "version"]
         )
-        self.dropped = Counter(
-            "evergreen_capture_dropped_rows",
-            "Rows not kept, by reason.",
-            ["pipeline", "reason"],
-            registry=self.registry,
+        self.captured = self._counter("evergreen_captured_rows", "Rows written to the lake.", ["pipeline"])
+        self.dropped = self._counter("evergreen_capture_dropped_rows", "Rows not kept.", ["pipeline", "reason"])
+        self.shadow_dropped = self._counter("evergreen_shadow_dropped_rows", "Copies not answered.", ["pipeline"])
+        self.state_errors = self._counter(
+            "evergreen_state_errors", "Declared states that could not be loaded.", ["pipeline"]
         )
-        self.version = Gauge("evergreen_loaded_version", "Version in service.", ["pipeline"], registry=self.registry)
-        self.generation = Gauge(
-            "evergreen_loaded_generation", "Generation of the state in service.", ["pipeline"], registry=self.registry
-        )
-        self.state_errors = Counter(
-            "evergreen_state_errors", "Declared states that could not be loaded.", ["pipeline"], registry=self.registry
-        )
+        self.version = self._gauge("evergreen_loaded_version", "Version in service.", ["pipeline"])
+        self.generation = self._gauge("evergreen_loaded_generation", "Generation of the state there.", ["pipeline"])
+        self.capture_failing = self._gauge("evergreen_capture_failing", "1 while captures cannot be written.", [])
+
+    def page(self, *further: Collector) -> bytes:
+        """Return everything in Prometheus' format, with what further collectors know."""
+        if FOLDER in os.environ:
+            registry = CollectorRegistry()
+            multiprocess.MultiProcessCollector(registry)  # type: ignore[no-untyped-call]
+        else:
+            registry = self._registry
+        return generate_latest(registry) + b"".join(generate_latest(_only(each)) for each in further)
+
+    def forget(self, pid: int) -> None:
+        """Take what a dead process has in service out of the gauges; what it has counted stays."""
+        if FOLDER in os.environ:
+            multiprocess.mark_process_dead(pid)  # type: ignore[no-untyped-call]
+
+    def _counter(self, name: str, about: str, labels: list[str]) -> Counter:
+        return Counter(name, about, labels, registry=self._registry)
+
+    def _gauge(self, name: str, about: str, labels: list[str]) -> Gauge:
+        return Gauge(name, about, labels, registry=self._registry, multiprocess_mode="livemax")
+
+
+def _only(collector: Collector) -> CollectorRegistry:
+    registry = CollectorRegistry()
+    registry.register(collector)
+    return registry

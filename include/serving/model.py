@@ -1,10 +1,13 @@
-"""This file loads declared versions, warms them and swaps them in, and keeps the old one when the new one is bad."""
+"""This file loads declared versions, warms them and swaps them in, and keeps the old ones when a new one is bad."""
 
+import hashlib
 import logging
+import random
 import threading
 import time
-from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
 
 from include.artefact import features_of, load_session, predict, read_manifest
 from include.config import load_pipeline
@@ -12,7 +15,7 @@ from include.learning.kinds import task_of
 from include.learning.task import Task
 from include.recipe import Features
 from include.serving.metrics import Metrics
-from include.serving.state import State, read_state, state_path
+from include.serving.state import Challenger, State, read_state, state_path
 from include.settings import Settings
 
 if TYPE_CHECKING:
@@ -28,7 +31,10 @@ RETRY_SECONDS = 2.0
 class Served:
     """One loaded version; a request holds on to the one it began with, so nothing is lost in a swap."""
 
-    state: State
+    pipeline: str
+    version: int
+    sha256: str
+    model_uri: str
     key: str
     date: str
     features: Features
@@ -36,26 +42,65 @@ class Served:
     session: "InferenceSession"
 
 
-def load(settings: Settings, state: State) -> Served:
-    """Load a declared version and ask it once, so that the first request is not the slow one.
+@dataclass(frozen=True)
+class Service:
+    """What is in service of one pipeline: its declared state, with the versions that it names loaded."""
+
+    state: State
+    champion: Served
+    challenger: Served | None = None
+
+    def answering(self, key: object) -> Served:
+        """Return the version that answers a request, always the same one for one key."""
+        declared = self.state.challenger
+        if self.challenger is None or declared is None or not is_chosen(declared, key):
+            return self.champion
+        return self.challenger
+
+    @property
+    def shadow(self) -> Served | None:
+        """Return the version that is given copies, if there is one."""
+        declared = self.state.challenger
+        return self.challenger if declared is not None and declared.share == 0 else None
+
+
+def is_chosen(challenger: Challenger, key: object) -> bool:
+    """Return whether a request belongs to the challenger's share: by its key, each challenger choosing others.
+
+    :param key: none is nobody's: such requests are dealt out by chance.
+    """
+    if not 0 < challenger.share < 1:
+        return challenger.share >= 1
+    if key is None:
+        return random.random() < challenger.share  # noqa: S311 - nothing secret
+    mark = hashlib.blake2b(f"{challenger.version}:{key}".encode(errors="replace"), digest_size=4).digest()
+    return int.from_bytes(mark) < challenger.share * 2**32
+
+
+def load(settings: Settings, pipeline_name: str, version: int, model_uri: str, sha256: str) -> Served:
+    """Load a version and ask it once, so that the first request is not the slow one.
 
     :raises ArtefactError: if the file is missing or is not the one declared.
     """
-    pipeline = load_pipeline(state.pipeline, settings.pipelines)
-    manifest = read_manifest(state.model_uri)
+    pipeline = load_pipeline(pipeline_name, settings.pipelines)
+    manifest = read_manifest(model_uri)
     features, task = features_of(manifest), task_of(manifest)
-    session = load_session(state.model_uri, state.sha256)
+    session = load_session(model_uri, sha256)
     predict(session, {name: [None] for name in features.names}, features)
-    return Served(state=state, key=pipeline.key, date=pipeline.date, features=features, task=task, session=session)
+    return Served(pipeline_name, version, sha256, model_uri, pipeline.key, pipeline.date, features, task, session)
 
 
 class Models:
-    """The versions loaded, by pipeline; a thread follows the declared states."""
+    """The versions in service, by pipeline; a thread follows the declared states.
 
-    def __init__(self, settings: Settings, metrics: Metrics) -> None:
+    :param tell: is told after every look that changed something.
+    """
+
+    def __init__(self, settings: Settings, metrics: Metrics, tell: Callable[["Models"], None]) -> None:
         self._settings = settings
         self._metrics = metrics
-        self._served: dict[str, Served] = {}
+        self._tell = tell
+        self._services: dict[str, Service] = {}
         self._errors: dict[str, str] = {}
         self._seen: dict[str, tuple[int, int, int]] = {}
         self._retry_at: dict[str, float] = {}
@@ -65,6 +110,7 @@ class Models:
     def start(self) -> None:
         """Load what is declared now, then follow changes."""
         self.refresh()
+        self._tell(self)
         self._thread.start()
 
     def stop(self) -> None:
@@ -73,17 +119,21 @@ class Models:
         if self._thread.is_alive():
             self._thread.join(timeout=10)
 
-    def served(self, pipeline: str) -> Served | None:
-        """Return the version of a pipeline that is in service."""
-        return self._served.get(pipeline)
+    def service(self, pipeline: str) -> Service | None:
+        """Return what is in service of a pipeline."""
+        return self._services.get(pipeline)
 
     def known(self) -> list[str]:
         """Return the pipelines that are served or should be."""
-        return sorted({*self._served, *self._errors})
+        return sorted({*self._services, *self._errors})
 
     def errors(self) -> dict[str, str]:
         """Return why a declared state is not in service, by pipeline."""
         return dict(self._errors)
+
+    def as_told(self) -> dict[str, Any]:
+        """Return what is in service, by pipeline, as `/ping` says it."""
+        return {name: _as_told(service.state) for name, service in sorted(self._services.items())}
 
     def refresh(self) -> None:
         """Look once at every declared state and take up those that changed or failed a while ago."""
@@ -96,7 +146,10 @@ class Models:
     def _watch(self) -> None:
         while not self._stop.wait(POLL_SECONDS):
             try:
+                before = (dict(self._services), self.errors())
                 self.refresh()
+                if (self._services, self._errors) != before:
+                    self._tell(self)
             except Exception:  # the thread must outlive any surprise; the versions in service stay
                 log.exception("Looking at the declared states failed; the versions in service stay.")
 
@@ -115,16 +168,22 @@ class Models:
             self._refuse(pipeline, error)
 
     def _take_up(self, state: State) -> None:
-        old = self._served.get(state.pipeline)
-        if old and replace(old.state, generation=state.generation) == state:
-            new = replace(old, state=state)  # the same model under a new fence
-        else:
-            new = load(self._settings, state)
-            log.info("%s: version %s is in service, generation %s.", state.pipeline, state.version, state.generation)
-        self._served[state.pipeline] = new
+        old = self._services.get(state.pipeline)
+        champion = self._loaded(old, state.pipeline, state)
+        challenger = self._loaded(old, state.pipeline, state.challenger) if state.challenger else None
+        self._services[state.pipeline] = Service(state, champion, challenger)
         self._errors.pop(state.pipeline, None)
+        log.info("%s: in service: %s, generation %s.", state.pipeline, _as_told(state), state.generation)
         self._metrics.version.labels(state.pipeline).set(state.version)
         self._metrics.generation.labels(state.pipeline).set(state.generation)
+
+    def _loaded(self, old: Service | None, pipeline: str, wanted: State | Challenger) -> Served:
+        """Return a version as it is loaded already, under whatever role, or load it."""
+        mark = (wanted.version, wanted.model_uri, wanted.sha256)
+        for known in (old.champion, old.challenger) if old else ():
+            if known and (known.version, known.model_uri, known.sha256) == mark:
+                return known
+        return load(self._settings, pipeline, *mark)
 
     def _refuse(self, pipeline: str, error: Exception) -> None:
         message = f"{type(error).__name__}: {error}"
@@ -133,3 +192,10 @@ class Models:
         self._errors[pipeline] = message
         self._retry_at[pipeline] = time.monotonic() + RETRY_SECONDS
         self._metrics.state_errors.labels(pipeline).inc()
+
+
+def _as_told(state: State) -> dict[str, Any]:
+    told: dict[str, Any] = {"version": state.version, "generation": state.generation}
+    if state.challenger:
+        told["challenger"] = {"version": state.challenger.version, "share": state.challenger.share}
+    return told

@@ -1,16 +1,29 @@
-"""This file writes and reads the endpoint's declared state: which version it is to serve, and by which generation."""
+"""This file writes and reads the endpoint's declared state: what it is to serve, and by which generation."""
 
 import fcntl
-import json
-from dataclasses import asdict, dataclass, fields
 from pathlib import Path
+
+from pydantic import ConfigDict, TypeAdapter, ValidationError
+from pydantic.dataclasses import dataclass
 
 from include import atomic
 from include.errors import StaleReleaseError
 from include.settings import Settings
 
+STRICT = ConfigDict(extra="forbid", strict=True)
 
-@dataclass(frozen=True)
+
+@dataclass(frozen=True, config=STRICT)
+class Challenger:
+    """A version that is tried beside the one in service."""
+
+    version: int
+    model_uri: str
+    sha256: str
+    share: float  # of the requests that it answers, from 0 to 1, chosen by their key; 0: copies of all of them
+
+
+@dataclass(frozen=True, config=STRICT)
 class State:
     """What one pipeline's endpoint is to serve."""
 
@@ -19,6 +32,10 @@ class State:
     version: int
     model_uri: str
     sha256: str
+    challenger: Challenger | None = None
+
+
+_STATES = TypeAdapter(State)
 
 
 def state_path(settings: Settings, pipeline: str) -> Path:
@@ -54,7 +71,7 @@ def declare(settings: Settings, state: State) -> None:
                 f"{path} declares generation {declared}, newer than {state.generation} of version {state.version}: "
                 "a later promotion or rollback has overtaken this one. If the ledger was reset, remove that file."
             )
-        atomic.write_text(path, json.dumps(asdict(state), indent=1))
+        atomic.write_text(path, _STATES.dump_json(state, indent=1).decode())
 
 
 def withdraw(settings: Settings, pipeline: str, generation: int) -> None:
@@ -72,11 +89,10 @@ def _declared_generation(settings: Settings, pipeline: str) -> int:
 
 
 def _parse(content: bytes, path: Path) -> State:
-    found = json.loads(content)
-    types = {field.name: field.type for field in fields(State)}
-    if not isinstance(found, dict) or set(found) != set(types):
-        raise ValueError(f"{path}: expected an object with the keys {sorted(types)}, found {str(found)[:200]}.")
-    wrong = [name for name, kind in types.items() if type(found[name]) is not kind]
-    if wrong or found["pipeline"] != path.stem:
-        raise ValueError(f"{path}: wrong value in {wrong or ['pipeline']}: {str(found)[:200]}.")
-    return State(**found)
+    try:
+        found = _STATES.validate_json(content)
+    except ValidationError as error:
+        raise ValueError(f"{path} holds no whole and valid state: {error}") from error
+    if found.pipeline != path.stem:
+        raise ValueError(f"{path} holds the state of another pipeline, '{found.pipeline}'.")
+    return found

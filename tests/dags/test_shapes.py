@@ -29,7 +29,7 @@ STAGES = {
         "register": {"give_up"},
         "give_up": set(),
     },
-    "deploy": {"verify": {"promote"}, "promote": set()},
+    "deploy": {"verify": {"try_out", "promote"}, "try_out": {"promote"}, "promote": set()},
     "rollback": {"choose_version": {"roll_back"}, "roll_back": set()},
 }
 SEARCH = {

@@ -20,8 +20,8 @@ def test_an_error_is_printed_as_it_is_also_where_it_looks_like_markup(monkeypatc
 def test_rollback_goes_to_the_champion_before_and_says_so(monkeypatch, rides):
     asked = []
     monkeypatch.setattr("include.cli.load_pipeline", lambda _name: rides)
-    monkeypatch.setattr("include.deployment.version_before", lambda name, to: asked.append((name, to)) or 3)
-    monkeypatch.setattr("include.deployment.rollback", lambda *what: asked.append(what) or "rides.v3")
+    monkeypatch.setattr("include.promotion.version_before", lambda name, to: asked.append((name, to)) or 3)
+    monkeypatch.setattr("include.promotion.rollback", lambda *what: asked.append(what) or "rides.v3")
 
     told = CliRunner().invoke(cli.app, ["rollback", "rides", "--reason", "it answers rubbish"])
 

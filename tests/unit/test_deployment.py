@@ -1,464 +1,85 @@
-import sys
-from types import SimpleNamespace
+from dataclasses import replace
 
-import httpx
 import pytest
 
-from include import deployment, sweeping
-from include.errors import EndpointError, StaleReleaseError
-from include.ledger import open_ledger, pauses, releases
-from include.serving.state import read_state, state_path
+from include.deployment import Seen, Step, has_acknowledged, judge_step, steps_of
+from include.policy import Rollout
+from include.serving.state import State
 
-_point_alias = deployment._point_alias
+POLICY = Rollout(min_requests=100, max_failed=0.01, max_p99_ratio=1.5, latency_budget_ms=20, max_shift=0.5)
+FINE = Step(Seen(900, 0, 30.0), Seen(300, 0, 31.0), shift=0.4, expected_shift=0.3, quality_drop=0.01)
 
 
-class Endpoint:
-    """Stands in for the endpoint: acknowledges what is declared, unless told otherwise."""
-
-    def __init__(self, settings):
-        self.settings = settings
-        self.refused_versions = set()
-        self.is_up = True
-        self.seen = []
-        self.on_ping = lambda: None
-
-    def interrupt_with(self, do):
-        """Do something in the middle of the next wait for an acknowledgement."""
-
-        def once():
-            self.on_ping = lambda: None
-            do()
-
-        self.on_ping = once
-
-    def kill(self):
-        """Kill whoever waits for the next acknowledgement."""
-
-        def die():
-            raise KeyboardInterrupt
-
-        self.interrupt_with(die)
-
-    def get(self, url, timeout, trust_env):
-        if not self.is_up:
-            raise httpx.ConnectError("refused")
-        self.on_ping()
-        state = read_state(self.settings, "rides")
-        self.seen.append(state)
-        if state.version in self.refused_versions:
-            return httpx.Response(200, json={"pipelines": {}, "errors": {"rides": "it does not load"}})
-        return httpx.Response(
-            200, json={"pipelines": {"rides": {"version": state.version, "generation": state.generation}}, "errors": {}}
-        )
-
-
-@pytest.fixture(autouse=True)
-def endpoint(settings, monkeypatch):
-    found = Endpoint(settings)
-    monkeypatch.setattr(deployment.httpx, "get", found.get)
-    monkeypatch.setattr(deployment, "POLL_SECONDS", 0.001)
-    return found
-
-
-@pytest.fixture
-def point_alias():
-    """What really points the alias."""
-    return _point_alias
-
-
-@pytest.fixture(autouse=True)
-def aliases(monkeypatch):
-    pointed = []
-    monkeypatch.setattr(deployment, "_point_alias", lambda release: pointed.append(release.version))
-    return pointed
-
-
-def status_of(release_id):
-    with open_ledger() as session:
-        return releases.get_release(session, release_id).status
-
-
-def declared_version(settings):
-    return read_state(settings, "rides").version
-
-
-def test_the_newest_approved_release_is_found(approve):
-    with pytest.raises(StaleReleaseError, match="no such thing as an approved release. Releases: none"):
-        deployment.approved_release("rides")
-    approve()
-    newest = approve()
-    with pytest.raises(StaleReleaseError, match="version 99. Releases: v2 approved, v1 approved"):
-        deployment.approved_release("rides", 99)
-
-    assert deployment.approved_release("rides") == newest
-    assert deployment.approved_release("rides", 1) == "rides.v1"
-
-
-def test_a_promoted_release_is_champion_only_after_the_endpoint_serves_it(approve, settings, endpoint, aliases):
-    first = approve()
-    states_when_asked = []
-    endpoint.on_ping = lambda: states_when_asked.append(status_of(first))
-
-    deployment.promote(first)
-
-    assert states_when_asked == ["promoting"]
-    assert status_of(first) == "champion"
-    assert declared_version(settings) == 1
-    assert aliases == [1]
-
-
-def test_the_champion_before_is_retired(approve):
-    first = approve()
-    deployment.promote(first)
-    second = approve(compared_with=1)
-
-    deployment.promote(second)
-
-    assert (status_of(first), status_of(second)) == ("retired", "champion")
-
-
-def test_promoting_a_champion_again_mends_its_state(approve, settings):
-    first = approve()
-    deployment.promote(first)
-    state_path(settings, "rides").unlink()
-
-    deployment.promote(first)
-
-    assert declared_version(settings) == 1
-
-
-def test_a_promotion_that_was_killed_begins_again_with_a_new_fence(approve, settings, endpoint):
-    first = approve()
-
-    endpoint.kill()
-    with pytest.raises(KeyboardInterrupt):
-        deployment.promote(first)
-    assert status_of(first) == "promoting"
-
-    deployment.promote(first)
-
-    assert status_of(first) == "champion"
-    assert read_state(settings, "rides").generation == 2
-
-
-def test_a_release_the_endpoint_refuses_fails_and_the_champion_is_put_back(approve, settings, endpoint, aliases):
-    first = approve()
-    deployment.promote(first)
-    second = approve(compared_with=1)
-    endpoint.refused_versions = {2}
-
-    with pytest.raises(EndpointError, match="it does not load"):
-        deployment.promote(second, timeout_seconds=0.05)
-
-    assert (status_of(first), status_of(second)) == ("champion", "failed")
-    state = read_state(settings, "rides")
-    assert (state.version, state.generation) == (1, 3)
-    assert aliases == [1]
-    third = approve(compared_with=1)
-    deployment.promote(third)
-    assert status_of(third) == "champion"
-
-
-def test_a_first_release_the_endpoint_never_saw_is_withdrawn(approve, settings, endpoint):
-    first = approve()
-    endpoint.is_up = False
-
-    with pytest.raises(EndpointError, match="ConnectError"):
-        deployment.promote(first, timeout_seconds=0.05)
-
-    assert status_of(first) == "approved"
-    assert read_state(settings, "rides") is None
-
-
-def test_a_release_compared_with_a_champion_since_replaced_is_refused(approve, settings):
-    deployment.promote(approve())
-    late, quick = approve(compared_with=1), approve(compared_with=1)
-    deployment.promote(quick)
-
-    with pytest.raises(StaleReleaseError, match="compared with version 1"):
-        deployment.promote(late)
-
-    assert status_of(late) == "failed"
-    assert declared_version(settings) == 3
-
-
-def test_a_rollback_puts_the_last_champion_back_and_says_why(approve, settings, aliases):
-    first, second = approve(), approve(compared_with=1)
-    deployment.promote(first)
-    deployment.promote(second)
-
-    assert deployment.rollback("rides", "it predicts nonsense", deployment.version_before("rides")) == first
-
-    assert (status_of(first), status_of(second)) == ("champion", "rolled_back")
-    assert declared_version(settings) == 1
-    with open_ledger() as session:
-        assert releases.get_release(session, second).note == "it predicts nonsense"
-    assert aliases == [1, 2, 1]
-
-
-def test_a_rollback_goes_to_the_version_asked_for_and_may_be_repeated(approve, settings):
-    for compared_with in (None, 1, 2):
-        deployment.promote(approve(compared_with))
-
-    assert deployment.rollback("rides", "bad", 1) == "rides.v1"
-    assert deployment.rollback("rides", "bad", 1) == "rides.v1"
-
-    assert declared_version(settings) == 1
-    assert [status_of(f"rides.v{version}") for version in (1, 2, 3)] == ["champion", "retired", "rolled_back"]
-
-
-def test_the_champion_before_is_the_last_that_served_not_the_highest_version(approve):
-    for compared_with in (None, 1, 2):
-        deployment.promote(approve(compared_with))
-    deployment.rollback("rides", "bad", 1)
-    deployment.promote(approve(compared_with=1))
-
-    assert deployment.rollback("rides", "bad again", deployment.version_before("rides")) == "rides.v1"
-
-
-def test_a_rollback_without_anything_to_go_back_to_says_what_there_is(approve):
-    deployment.promote(approve())
-
-    with pytest.raises(StaleReleaseError, match=r"the champion is rides.v1, versions that have served: \[1\]"):
-        deployment.rollback("rides", "bad", deployment.version_before("rides"))
-    approve(compared_with=1)
-    with pytest.raises(StaleReleaseError, match="wanted version 2"):
-        deployment.rollback("rides", "bad", 2)
-
-
-def test_a_rollback_that_was_killed_is_taken_up_again(approve, settings, endpoint):
-    for compared_with in (None, 1, 2):
-        deployment.promote(approve(compared_with))
-
-    endpoint.kill()
-    with pytest.raises(KeyboardInterrupt):
-        deployment.rollback("rides", "bad", deployment.version_before("rides"))
-
-    assert deployment.rollback("rides", "bad", deployment.version_before("rides")) == "rides.v2"
-    assert declared_version(settings) == 2
-
-
-def test_deploying_half_a_rollback_does_not_make_a_former_champion_a_failure(approve, endpoint):
-    for compared_with in (None, 1):
-        deployment.promote(approve(compared_with))
-
-    endpoint.kill()
-    with pytest.raises(KeyboardInterrupt):
-        deployment.rollback("rides", "bad", deployment.version_before("rides"))
-
-    with pytest.raises(StaleReleaseError):
-        deployment.promote("rides.v1")
-
-    assert status_of("rides.v1") == "retired"
-
-
-def test_a_rollback_overtakes_a_promotion_under_way(approve, settings, endpoint):
-    for compared_with in (None, 1):
-        deployment.promote(approve(compared_with))
-    third = approve(compared_with=2)
-
-    endpoint.interrupt_with(lambda: deployment.rollback("rides", "now!", deployment.version_before("rides")))
-    endpoint.refused_versions = {3}
-    with pytest.raises(EndpointError):
-        deployment.promote(third, timeout_seconds=0.05)
-
-    assert declared_version(settings) == 1
-    assert status_of("rides.v1") == "champion"
-
-
-def test_a_rollback_the_endpoint_refuses_leaves_the_champion_and_the_target_as_they_were(approve, settings, endpoint):
-    for compared_with in (None, 1):
-        deployment.promote(approve(compared_with))
-    endpoint.refused_versions = {1}
-
-    with pytest.raises(EndpointError):
-        deployment.rollback("rides", "bad", deployment.version_before("rides"), timeout_seconds=0.05)
-
-    assert [status_of(f"rides.v{version}") for version in (1, 2)] == ["retired", "champion"]
-    assert declared_version(settings) == 2
-
-
-def test_reconciling_rewrites_a_state_that_differs_from_the_ledger(approve, settings, aliases):
-    deployment.promote(approve())
-    path = state_path(settings, "rides")
-    right = read_state(settings, "rides")
-    path.write_text("{broken")
-
-    deployment.reconcile("rides")
-
-    mended = read_state(settings, "rides")
-    assert (mended.version, mended.sha256) == (right.version, right.sha256)
-    assert mended.generation > right.generation
-    assert aliases == [1, 1]
-
-
-def test_reconciling_what_agrees_changes_nothing(approve, settings):
-    deployment.reconcile("rides")
-    deployment.promote(approve())
-    before = state_path(settings, "rides").stat().st_mtime_ns
-
-    deployment.reconcile("rides")
-
-    assert state_path(settings, "rides").stat().st_mtime_ns == before
-
-
-def test_a_registry_that_fails_does_not_fail_a_promotion(approve, monkeypatch, point_alias):
-    def fail(*_arguments):
-        raise RuntimeError("the registry is broken")
-
-    monkeypatch.setitem(sys.modules, "include.registry", SimpleNamespace(point_alias=fail))
-    monkeypatch.setattr("include.registry", sys.modules["include.registry"], raising=False)
-    monkeypatch.setattr(deployment, "_point_alias", point_alias)
-    first = approve()
-
-    deployment.promote(first)
-
-    assert status_of(first) == "champion"
+def tried(**changed):
+    return replace(FINE, challenger=replace(FINE.challenger, **changed))
 
 
 @pytest.mark.parametrize(
-    ("answer", "is_acknowledged"),
+    ("step", "is_over", "decision", "said"),
     [
-        ({"pipelines": {"rides": {"version": 2, "generation": 5}}}, True),
-        ({"pipelines": {"rides": {"version": 2, "generation": 4}}}, False),
-        ({"pipelines": {"rides": {"version": 1, "generation": 5}}}, False),
-        ({"pipelines": {}}, False),
-        ({}, False),
+        (FINE, True, "go_on", "300 requests, 0 failed, p99 31.0 ms against 30.0"),
+        (FINE, False, "wait", "300 requests so far"),
+        (tried(failed=3), False, "wait", "3 failed"),
+        (tried(failed=4), False, "roll_back", "could not answer 4 of 304"),
+        (tried(answered=0, failed=1), False, "roll_back", "could not answer 1 of 1"),
+        (tried(answered=0), True, "go_on", "traffic is thin: 0 requests by it and 900"),
+        (tried(answered=99, p99_ms=1000.0), True, "go_on", "traffic is thin"),
+        (replace(FINE, champion=Seen(99, 0, 1.0)), True, "go_on", "traffic is thin"),
+        (tried(p99_ms=45.0), True, "go_on", "p99 45.0 ms"),
+        (tried(p99_ms=45.1), True, "roll_back", "takes 45 ms, the champion's 30"),
+        (replace(tried(p99_ms=20.0), champion=Seen(900, 0, 2.0)), True, "go_on", "p99 20.0 ms against 2.0"),
+        (replace(FINE, shift=0.81), True, "roll_back", "lie 0.81 from the champion's"),
+        (replace(FINE, shift=0.8), True, "go_on", "0.80 from the champion's (0.30 when replayed)"),
+        (replace(FINE, shift=9.0, expected_shift=None), True, "go_on", "answers 9.00 from the champion's"),
+        (replace(FINE, shift=None), True, "go_on", "quality -0.01"),
+        (replace(FINE, quality_drop=0.11), True, "roll_back", "quality is worse by 0.11"),
+        (replace(FINE, quality_drop=0.11), False, "wait", "so far"),
+        (replace(FINE, quality_drop=None), True, "go_on", "300 requests"),
     ],
 )
-def test_only_this_version_and_generation_is_an_acknowledgement(answer, is_acknowledged):
-    state = deployment.State("rides", 5, 2, "m", "s")
+def test_a_step_is_judged_by_failures_at_once_and_by_all_else_when_it_is_over(step, is_over, decision, said):
+    verdict = judge_step(POLICY, step, 0.1, is_over=is_over)
 
-    assert deployment.has_acknowledged(answer, state) is is_acknowledged
-
-
-def pause():
-    with open_ledger() as session:
-        pauses.pause(session, "rides", by="ann", reason="month's end")
+    assert (verdict.decision, said in verdict.reason) == (decision, True), verdict
 
 
-def resume():
-    with open_ledger() as session:
-        pauses.resume(session, "rides", by="ann")
+def test_all_that_is_wrong_is_said_at_once():
+    verdict = judge_step(POLICY, replace(tried(p99_ms=99.0), shift=3.0, quality_drop=1.0), 0.1, is_over=True)
+
+    assert [word in verdict.reason for word in ("takes 99 ms", "lie 3.00", "worse by 1")] == [True] * 3
 
 
-def late_deploys():
-    return sweeping.late_rows("deploy", ["rides"], 0).get("rides", [])
+@pytest.mark.parametrize(
+    ("policy", "shares"),
+    [
+        (Rollout(), [0.25]),
+        (Rollout(steps=[]), []),
+        (Rollout(shadow="live", steps=[5, 25, 100]), [0, 0.05, 0.25, 1]),
+    ],
+)
+def test_a_rollout_goes_from_copies_to_all_requests(policy, shares):
+    assert steps_of(policy) == shares
 
 
-def test_a_paused_release_waits_and_is_promoted_after_the_pause(approve, endpoint):
-    deployment.promote(approve())
-    second = approve(compared_with=1)
-    pause()
-    asked = len(endpoint.seen)
-
-    assert "by ann: month's end. rides.v2 waits" in deployment.promote(second, by_itself=True)
-
-    assert (status_of("rides.v1"), status_of(second)) == ("champion", "approved")
-    assert len(endpoint.seen) == asked, "nothing was declared, so nothing was waited for"
-    assert late_deploys() == []
-    resume()
-    assert late_deploys() == [second]
-    assert deployment.promote(second, by_itself=True) is None
-    assert status_of(second) == "champion"
+def test_steps_must_grow():
+    with pytest.raises(ValueError, match="larger than the one before"):
+        Rollout(steps=[25, 5])
 
 
-def test_a_person_deploys_and_rolls_back_in_a_pause(approve):
-    deployment.promote(approve())
-    second = approve(compared_with=1)
-    pause()
-
-    assert deployment.promote(deployment.approved_release("rides")) is None
-    assert status_of(second) == "champion"
-    deployment.rollback("rides", "bad", deployment.version_before("rides"))
-    assert status_of("rides.v1") == "champion"
+def worker(generation, name="rides"):
+    return {"pipelines": {name: {"version": 2, "generation": generation}}}
 
 
-def test_a_pause_that_comes_while_the_endpoint_is_waited_for_puts_the_champion_back(approve, settings, endpoint):
-    deployment.promote(approve())
-    second = approve(compared_with=1)
-    endpoint.on_ping = pause
-
-    assert "rides.v2 waits" in deployment.promote(second, by_itself=True)
-
-    assert (status_of("rides.v1"), status_of(second)) == ("champion", "approved")
-    assert declared_version(settings) == 1
-    endpoint.on_ping = lambda: None
-    resume()
-    assert deployment.promote(second, by_itself=True) is None
-    assert (status_of(second), declared_version(settings)) == ("champion", 2)
-
-
-def test_a_pause_that_comes_while_a_first_release_is_waited_for_withdraws_it(approve, settings, endpoint):
-    first = approve()
-    endpoint.on_ping = pause
-
-    assert deployment.promote(first, by_itself=True)
-
-    assert status_of(first) == "approved"
-    assert read_state(settings, "rides") is None
-
-
-def test_a_pause_does_not_cut_off_a_promotion_that_a_person_started(approve, endpoint):
-    first = approve()
-    endpoint.on_ping = pause
-
-    assert deployment.promote(first) is None
-
-    assert status_of(first) == "champion"
-
-
-def test_a_promotion_killed_before_the_pause_is_woken_to_be_undone(approve, settings, endpoint):
-    deployment.promote(approve())
-    second = approve(compared_with=1)
-
-    def die():
-        endpoint.on_ping = lambda: None
-        raise KeyboardInterrupt
-
-    endpoint.on_ping = die
-    with pytest.raises(KeyboardInterrupt):
-        deployment.promote(second, by_itself=True)
-    pause()
-    assert declared_version(settings) == 2
-
-    assert late_deploys() == [second]
-    assert deployment.promote(second, by_itself=True)
-
-    assert (declared_version(settings), status_of(second)) == (1, "approved")
-    assert late_deploys() == []
-
-
-def test_the_champion_is_still_reconciled_in_a_pause(approve, settings):
-    first = approve()
-    deployment.promote(first)
-    pause()
-    state_path(settings, "rides").unlink()
-
-    assert deployment.promote(first, by_itself=True) is None
-
-    assert declared_version(settings) == 1
-
-
-def test_a_promotion_that_fails_does_not_undo_a_rollback_under_way(approve, settings, endpoint):
-    for compared_with in (None, 1):
-        deployment.promote(approve(compared_with))
-    third = approve(compared_with=2)
-
-    def begin_to_roll_back():
-        def fail_the_deploy_meanwhile():
-            endpoint.on_ping = lambda: None
-            endpoint.refused_versions = {3}
-            with open_ledger() as session:
-                release = releases.get_release(session, third)
-            deployment._undo(settings, release, release.fence, note="refused", becomes="failed")
-
-        endpoint.on_ping = fail_the_deploy_meanwhile
-        deployment.rollback("rides", "now!", 1)
-        raise KeyboardInterrupt
-
-    endpoint.on_ping = begin_to_roll_back
-    with pytest.raises(KeyboardInterrupt):
-        deployment.promote(third)
-
-    assert (declared_version(settings), status_of("rides.v1"), status_of(third)) == (1, "champion", "failed")
+@pytest.mark.parametrize(
+    ("workers", "is_acknowledged"),
+    [
+        ([worker(5)], True),
+        ([worker(5), worker(5)], True),
+        ([worker(5), worker(4)], False),
+        ([worker(5), {"pipelines": {}}], False),
+        ([worker(5, "others")], False),
+        ([], False),
+    ],
+)
+def test_only_every_process_with_this_generation_is_an_acknowledgement(workers, is_acknowledged):
+    assert has_acknowledged({"workers": workers}, State("rides", 5, 2, "m", "s")) is is_acknowledged

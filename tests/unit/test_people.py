@@ -4,7 +4,7 @@ from datetime import UTC, datetime
 
 import pytest
 
-from include import deployment, people, retraining, sweeping
+from include import people, promotion, retraining, sweeping
 from include.config import load_pipeline
 from include.ledger import Request, open_ledger, releases, requests
 from include.people import Answer
@@ -121,7 +121,7 @@ def test_silence_means_what_the_yaml_says(asking):
 
 
 def test_a_request_that_waits_for_a_person_is_not_given_up_by_sweep(asking, monkeypatch):
-    monkeypatch.setattr(deployment, "reconcile", lambda name: None)
+    monkeypatch.setattr(promotion, "reconcile", lambda name: None)
     request_id = ask_for()
     with open_ledger() as session:
         session.get_one(Request, request_id).claimed_at = datetime.now(UTC).replace(year=2020)
@@ -135,7 +135,7 @@ def test_a_request_that_waits_for_a_person_is_not_given_up_by_sweep(asking, monk
 def test_a_release_takes_no_traffic_by_itself_before_a_person_has_said_yes(asking):
     release_id = judged()
 
-    assert "waits for a person's approval" in deployment.promote(release_id, by_itself=True)
+    assert "waits for a person's approval" in promotion.promote(release_id, by_itself=True)
     assert sweeping.late_rows("deploy", ["rides"], 0) == {}
     question = people.question(asking, "approval", release_id)
     for said in ("| challenger | 0.7123 |", "| gain | 0.0223 (+0.0100 to +0.0300) |", "Asked for by drift"):

@@ -81,22 +81,45 @@ def test_a_full_queue_drops_and_counts_and_never_waits(capture, monkeypatch):
     capture.put(captured([None, None]))
     capture.put(captured([None, None]))
 
-    counted = capture._metrics.registry.get_sample_value
+    counted = capture._metrics._registry.get_sample_value
     assert counted("evergreen_capture_dropped_rows_total", {"pipeline": "rides", "reason": "queue_full"}) == 2
 
 
-def test_a_failing_disk_is_counted_and_leaves_no_half_file(capture, tmp_path, monkeypatch):
+@pytest.fixture
+def full_disk(monkeypatch):
     def fail(*_arguments):
         raise OSError("disk full")
 
     monkeypatch.setattr(pq, "write_table", fail)
-    capture.put(captured(["2020-01-02"]))
+    return monkeypatch
 
+
+def test_rows_wait_for_a_full_disk_and_the_problem_is_told_meanwhile(capture, tmp_path, full_disk):
+    capture.put(captured(["2020-01-02"]))
     capture.flush()
 
-    counted = capture._metrics.registry.get_sample_value
-    assert counted("evergreen_capture_dropped_rows_total", {"pipeline": "rides", "reason": "write_failed"}) == 1
+    assert "disk full" in capture.problem
     assert files(tmp_path, "2020-01-02") == []
+
+    full_disk.undo()
+    capture.flush()
+
+    assert capture.problem == ""
+    assert len(files(tmp_path, "2020-01-02")) == 1
+
+
+def test_what_waits_for_a_full_disk_is_bounded_and_what_is_lost_is_counted(capture, full_disk, monkeypatch):
+    monkeypatch.setattr(capturing, "MAX_WAITING_ROWS", 8)
+    for _ in range(3):
+        capture.put(captured([None, None]))
+        capture.flush()
+
+    counted = capture._metrics._registry.get_sample_value
+    assert counted("evergreen_capture_dropped_rows_total", {"pipeline": "rides", "reason": "write_failed"}) == 2
+
+    capture.stop()
+
+    assert counted("evergreen_capture_dropped_rows_total", {"pipeline": "rides", "reason": "write_failed"}) == 6
 
 
 def test_stopping_writes_what_is_waiting(capture, tmp_path):

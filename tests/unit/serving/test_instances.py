@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 
 from include.errors import BadRequestError
 from include.recipe import Features
-from include.serving.instances import MAX_ROWS, read_instances
+from include.serving.instances import MAX_ROWS, read_instances, rows_of
 
 FEATURES = Features(numeric=["distance"], categorical=["carrier"])
 GOOD = {"ride_id": "r1", "day": "2020-01-02", "distance": 1.5, "carrier": "AA"}
@@ -14,7 +14,7 @@ GOOD = {"ride_id": "r1", "day": "2020-01-02", "distance": 1.5, "carrier": "AA"}
 
 def read(content):
     body = content if isinstance(content, bytes) else json.dumps(content).encode()
-    return read_instances(body, key="ride_id", day="day", features=FEATURES)
+    return read_instances(rows_of(body), key="ride_id", day="day", features=FEATURES)
 
 
 def test_rows_become_columns_and_unknown_fields_are_ignored():
@@ -40,7 +40,7 @@ def test_pictures_come_in_base64_or_as_lists_and_stay_text():
     photos = ["aGVsbG8=", [[1, 2], [3, 4]], None]
     rows = [{"note": note, "photo": photo} for note, photo in zip(["A b", None, ""], photos, strict=True)]
 
-    found = read_instances(json.dumps({"instances": rows}).encode(), key="ride_id", day="day", features=features)
+    found = read_instances(rows, key="ride_id", day="day", features=features)
 
     assert found.columns == {"note": ["A b", None, ""], "photo": ["aGVsbG8=", "[[1, 2], [3, 4]]", None]}
 
@@ -51,7 +51,7 @@ def test_what_is_no_text_or_picture_is_refused_by_field_and_row(field, value):
     row = {"note": "a", "photo": None, field: value}
 
     with pytest.raises(BadRequestError) as refused:
-        read_instances(json.dumps({"instances": [row]}).encode(), key="ride_id", day="day", features=features)
+        read_instances([row], key="ride_id", day="day", features=features)
 
     assert (refused.value.field, refused.value.row) == (field, 0)
 

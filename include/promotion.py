@@ -1,0 +1,253 @@
+"""This file puts a release behind the endpoint, or the one before it back: by fence, acknowledged or undone."""
+
+import logging
+import time
+
+import httpx
+from sqlalchemy.orm import Session
+
+from include import people
+from include.config import load_pipeline
+from include.deployment import choose_target, has_acknowledged, is_declared, state_of
+from include.errors import EndpointError, StaleReleaseError
+from include.ledger import Release, open_ledger, pauses, releases
+from include.serving.state import State, declare, read_state, withdraw
+from include.settings import Settings, load_settings
+
+log = logging.getLogger(__name__)
+
+POLL_SECONDS = 0.1
+# A rollback may bring back what served before; "promoting" stands for one that was killed half-way.
+_REINSTATED_FROM = ("retired", "rolled_back", "promoting")
+
+
+def approved_release(pipeline_name: str, version: int | None = None) -> str:
+    """Return the id of the newest approved release, or of the version asked for.
+
+    :raises StaleReleaseError: if there is none.
+    """
+    with open_ledger() as session:
+        known = releases.releases_of(session, pipeline_name)
+    fitting = [
+        release
+        for release in known
+        if (release.status in {"approved", "promoting"} if version is None else release.version == version)
+    ]
+    if not fitting:
+        wanted = "an approved release" if version is None else f"version {version}"
+        listed = ", ".join(f"v{release.version} {release.status}" for release in known) or "none"
+        raise StaleReleaseError(
+            f"There is nothing to deploy: '{pipeline_name}' has no such thing as {wanted}. Releases: {listed}. "
+            "Start a training, or name another version; a former champion is put back by `rollback`."
+        )
+    return fitting[0].id
+
+
+def promote(release_id: str, *, by_itself: bool = False, timeout_seconds: float = 30.0) -> str | None:
+    """Make an approved release the champion, once the endpoint says that it serves it.
+
+    May be repeated after a kill; a release that is the champion already is only reconciled.
+
+    :param by_itself: nobody has asked for this promotion, so a pause holds it, and so does a person's approval that is
+        wanted and not there: no champion changes by itself once the pause is in the ledger, not even where the endpoint
+        is about to acknowledge. The release then waits, approved.
+    :returns: why it was held, if it was, else None.
+    :raises StaleReleaseError: if the champion is no longer the one the gate compared with.
+    :raises EndpointError: if the endpoint does not acknowledge in time; the champion before is put back. A release that
+        the endpoint cannot load has failed; one it did not answer about stays approved, for a retry or for `sweep`.
+    """
+    settings = load_settings()
+    with open_ledger(settings.ledger_url) as session:
+        release = releases.get_release(session, release_id)
+        held = held_by(session, release) if by_itself else None
+    if held:
+        return hold(settings, release, held)
+    if release.status == "champion":
+        reconcile(release.pipeline)
+        return None
+    release, fence = begin(settings, release_id)
+    return _put_forward(settings, release, fence, by_itself=by_itself, timeout_seconds=timeout_seconds)
+
+
+def begin(settings: Settings, release_id: str) -> tuple[Release, int]:
+    """Put an approved release forward, or forward again, and return it with its fence.
+
+    :raises StaleReleaseError: if the champion is no longer the one the gate compared with: the release has failed then.
+    """
+    try:
+        with open_ledger(settings.ledger_url) as session:
+            fence = releases.begin_promotion(session, release_id)
+            return releases.get_release(session, release_id), fence
+    except StaleReleaseError as error:
+        with open_ledger(settings.ledger_url) as session:  # else it would be taken up again and again
+            has_served = releases.get_release(session, release_id).serving_at is not None
+            becomes = "retired" if has_served else "failed"
+            releases.give_up_promotion(session, release_id, note=str(error), becomes=becomes)
+        raise
+
+
+def version_before(pipeline_name: str, to_version: int | None = None) -> int:
+    """Return the version a rollback goes to: the one asked for, the champion that another is tried beside, or the last.
+
+    :raises StaleReleaseError: if it has never served.
+    """
+    with open_ledger() as session:
+        champion = releases.champion_of(session, pipeline_name)
+        if to_version is None and champion and releases.tried_beside(session, pipeline_name):
+            return champion.version
+        return choose_target(champion, releases.releases_of(session, pipeline_name), to_version).version
+
+
+def rollback(pipeline_name: str, reason: str, to_version: int, *, timeout_seconds: float = 30.0) -> str:
+    """Put a former champion back, or end what is tried beside this one, and return the release's id that serves then.
+
+    May be repeated without harm. It overtakes a promotion that is under way.
+
+    :raises StaleReleaseError: if there is no such release that has served before.
+    :raises EndpointError: if the endpoint does not acknowledge in time; the champion stays.
+    """
+    settings = load_settings()
+    with open_ledger(settings.ledger_url) as session:
+        champion = releases.champion_of(session, pipeline_name)
+        target = choose_target(champion, releases.releases_of(session, pipeline_name), to_version)
+        is_done = champion is not None and target.id == champion.id
+        for tried in releases.tried_beside(session, pipeline_name):
+            releases.give_up_promotion(session, tried.id, note=f"Rolled back: {reason}", becomes="rolled_back")
+        fence = None if is_done else releases.begin_promotion(session, target.id, again_from=_REINSTATED_FROM)
+        target = releases.get_release(session, target.id)
+    if fence is not None:
+        _put_forward(settings, target, fence, rolled_back_because=reason, timeout_seconds=timeout_seconds)
+        return target.id
+    state = reconcile(pipeline_name)
+    if state and (why := wait_until_acknowledged(settings.endpoint_url, state, timeout_seconds)[0]):
+        raise EndpointError(f"The endpoint at {settings.endpoint_url} did not acknowledge {target.id}: {why}.")
+    return target.id
+
+
+def reconcile(pipeline_name: str) -> State | None:
+    """Make the endpoint's declared state and the registry's alias say what the ledger says.
+
+    :returns: the state, if it had to be declared again.
+    """
+    settings = load_settings()
+    with open_ledger(settings.ledger_url) as session:
+        champion = releases.champion_of(session, pipeline_name)
+        if champion is None or releases.releases_of(session, pipeline_name, "promoting"):
+            return None  # nothing to say, or a promotion is about to change it
+        state = None
+        if not is_declared(_declared(settings, pipeline_name), champion):
+            log.warning("%s: the declared state is not %s; it is written again.", pipeline_name, champion.id)
+            state = state_of(champion, releases.renew_fence(session, champion.id))
+            declare(settings, state)
+    _point_alias(champion)
+    return state
+
+
+def _put_forward(
+    settings: Settings,
+    release: Release,
+    fence: int,
+    *,
+    timeout_seconds: float,
+    by_itself: bool = False,
+    rolled_back_because: str | None = None,
+) -> str | None:
+    state = state_of(release, fence)
+    declare(settings, state)
+    why, is_refused = wait_until_acknowledged(settings.endpoint_url, state, timeout_seconds)
+    if why:
+        # What the endpoint cannot load it never will; what it has not answered may succeed at the next try.
+        becomes = "retired" if rolled_back_because is not None else "failed" if is_refused else "approved"
+        undo(settings, release, fence, note=f"The endpoint did not acknowledge it: {why}", becomes=becomes)
+        raise EndpointError(
+            f"The endpoint at {settings.endpoint_url} did not acknowledge {release.id} (generation {fence}) within "
+            f"{timeout_seconds:g} s: {why}. The champion before stays. Look at the endpoint's log, then deploy again."
+        )
+    with open_ledger(settings.ledger_url) as session:
+        held = held_by(session, release) if by_itself else None
+        if held is None:
+            _enter_champion(session, release, fence, rolled_back_because)
+    if held:
+        return hold(settings, release, held)
+    log.info("%s is the champion (generation %s).", release.id, fence)
+    _point_alias(release)
+    return None
+
+
+def _enter_champion(session: Session, release: Release, fence: int, rolled_back_because: str | None) -> None:
+    before = releases.champion_of(session, release.pipeline)
+    becomes = "retired" if rolled_back_because is None else "rolled_back"
+    releases.finish_promotion(session, release.id, fence, predecessor_becomes=becomes)
+    if before and rolled_back_because is not None:
+        releases.get_release(session, before.id).note = rolled_back_because
+
+
+def held_by(session: Session, release: Release) -> str | None:
+    """Return why a release may not go on by itself, if it may not: a pause, or an approval that is not there."""
+    if release.status == "champion":
+        return None
+    if held := pauses.pause_of(session, release.pipeline):
+        return (
+            f"{pauses.said(held)}. {release.id} waits: `sweep` wakes it after `evergreen resume`, or deploy it by hand."
+        )
+    if people.waits_for_approval(load_pipeline(release.pipeline), release):
+        return f"{release.id} waits for a person's approval: answer in its `train` run, or deploy it by hand."
+    return None
+
+
+def hold(settings: Settings, release: Release, held: str) -> str:
+    """Let a release wait; a promotion that has begun (perhaps in a process that died) is undone."""
+    if release.status == "promoting" and release.fence is not None and release.serving_at is None:
+        undo(settings, release, release.fence, note=release.note, becomes="approved")
+    log.info("%s", held)
+    return held
+
+
+def undo(settings: Settings, release: Release, fence: int, *, note: str, becomes: str) -> None:
+    """Give up what was put forward by a fence, and have the champion served alone; what a newer one has said stays."""
+    with open_ledger(settings.ledger_url) as session:
+        if releases.get_release(session, release.id).fence != fence:
+            return  # overtaken by a newer attempt, whose state it is now
+        releases.give_up_promotion(session, release.id, note=note, becomes=becomes)
+        champion = releases.champion_of(session, release.pipeline)
+        if releases.newest_fence(session, release.pipeline) != fence:
+            return  # a rollback is under way: what is to be served is its to say
+        if champion:
+            declare(settings, state_of(champion, releases.renew_fence(session, champion.id)))
+        else:
+            withdraw(settings, release.pipeline, fence)
+
+
+def wait_until_acknowledged(url: str, state: State, timeout_seconds: float) -> tuple[str, bool]:
+    """Return what was last heard if that is no acknowledgement, and whether it was a refusal."""
+    until = time.monotonic() + timeout_seconds
+    while True:
+        try:
+            answer = httpx.get(f"{url}/ping", timeout=2, trust_env=False).json()
+            if has_acknowledged(answer, state):
+                return "", False
+            refusals = [worker["errors"].get(state.pipeline) for worker in answer.get("workers", [])]
+            refusal = next((each for each in refusals if each), "")
+            heard = refusal or f"its processes serve {[worker['pipelines'] for worker in answer.get('workers', [])]}"
+        except (httpx.HTTPError, ValueError) as error:
+            heard, refusal = f"{type(error).__name__}: {error}", ""
+        if time.monotonic() >= until:
+            return heard, bool(refusal)
+        time.sleep(POLL_SECONDS)
+
+
+def _declared(settings: Settings, pipeline_name: str) -> State | None:
+    try:
+        return read_state(settings, pipeline_name)
+    except ValueError as error:
+        log.warning("%s: the declared state is broken: %s", pipeline_name, error)
+        return None
+
+
+def _point_alias(release: Release) -> None:
+    try:
+        from include import registry  # noqa: PLC0415  MLflow takes seconds to import and is wanted at the end only
+
+        registry.point_alias(release.pipeline, release.version)
+    except Exception:  # the alias only mirrors the ledger; `sweep` puts it right later
+        log.exception("%s: the registry's alias could not be pointed at version %s.", release.pipeline, release.version)
