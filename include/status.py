@@ -15,6 +15,7 @@ from include.learning.metrics import in_words
 from include.ledger import Partition, Release, Request, Window, nights, open_ledger, pauses, releases, requests
 from include.page import page_of
 from include.pipeline import Pipeline
+from include.rollout_view import under_way
 
 NEWEST = 7
 LEGEND = "known: rows whose outcome has arrived · bad: rows in quarantine · drift: share of what the model relies on"
@@ -47,6 +48,8 @@ def _panel(session: Session, pipeline: Pipeline, *, has_links: bool) -> Panel:
     if held := pauses.pause_of(session, pipeline.name):
         facts.add_row("[yellow]paused[/]", f"{escape(pauses.said(held))}. No model changes by itself.")
     facts.add_row("champion", _champion(releases.champion_of(session, pipeline.name)))
+    for told in filter(None, map(under_way, releases.tried_beside(session, pipeline.name))):
+        facts.add_row("rollout", told)
     unfinished = requests.unfinished_requests(session, pipeline.name)
     facts.add_row(
         "open requests", "\n".join(f"{row.id}: {row.status}, {escape(row.reason)}" for row in unfinished) or "none"

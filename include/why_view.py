@@ -12,6 +12,7 @@ from include.monitoring import alarms
 from include.monitoring.deciding import champion_as_judged, served_of
 from include.page import page_of
 from include.pipeline import Pipeline
+from include.rollout_view import rollout_table
 from include.why import Facts, at, explain, facts_of
 
 COLOURS = {"quality": "red", "drift": "red", "calm": "green", "unknown": "yellow"}
@@ -53,6 +54,7 @@ def _tables(facts: Facts) -> Iterable[Table]:
     for release in facts.releases:
         table.add_row(release.id, release.status, escape(release.note))
     yield table
+    yield rollout_table(facts.releases)
     table = Table("paused", "from", "until", _whole("by"), "why", box=None)
     for pause in facts.pauses:
         scope = "all pipelines" if pause.pipeline == pauses.EVERYTHING else pause.pipeline

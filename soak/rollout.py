@@ -1,0 +1,126 @@
+"""This file swaps versions, rolls back and kills a process of the endpoint while it is asked without pause."""
+
+import os
+import signal
+import statistics
+import tempfile
+import time
+from pathlib import Path
+from typing import Any
+
+import httpx
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+
+from include import promotion, rollout, verification
+from include.ledger import open_ledger, releases
+from include.pipeline import ANSWER_ID, ANSWER_VERSION, Pipeline
+from include.settings import load_settings
+from soak.endpoint import Endpoint, made_up, serving
+from soak.load import BROKEN, asking
+
+SWAPS, ROLLBACKS, REQUESTS = 20, 5, 200_000
+WORKERS = 2
+KILLED_AT, SHADOWED_AT = 7, 3  # swaps
+BAKE = "rollout: {shadow: live, steps: [25, 100], bake_minutes: 0.03, min_requests: 20}\n"
+ROWS = 200
+
+
+def measure() -> dict[str, Any]:
+    """Return how many of the requests failed, and what was done to the endpoint meanwhile."""
+    with tempfile.TemporaryDirectory(prefix="evergreen-soak-") as name, serving(Path(name), workers=WORKERS) as endpoint:
+        return _swap_under_load(Path(name), endpoint)
+
+
+def _swap_under_load(folder: Path, endpoint: Endpoint) -> dict[str, Any]:
+    pipeline = endpoint.pipeline
+    began, swap_seconds, back_seconds, kills = time.monotonic(), [], [], 0
+    promotion.promote(_approve(pipeline, None))
+    with asking(endpoint.port, f"/invocations/{pipeline.name}", _rows(pipeline), pipeline.key) as load:
+        for number in range(1, SWAPS + 1):
+            release_id = _approve(pipeline, _champion(pipeline).version)
+            started = time.monotonic()
+            verification.verify(release_id)
+            while not rollout.advance(release_id).is_over:
+                if number == KILLED_AT and not kills:
+                    os.kill(_workers(endpoint)[0]["pid"], signal.SIGKILL)
+                    kills += 1
+                time.sleep(0.1)
+            promotion.promote(release_id)
+            swap_seconds.append(time.monotonic() - started)
+            if number % (SWAPS // ROLLBACKS) == 0:
+                started = time.monotonic()
+                promotion.rollback(pipeline.name, "the trial wants it", promotion.version_before(pipeline.name))
+                back_seconds.append(time.monotonic() - started)
+        answered = _answered(endpoint)
+        while answered < REQUESTS:
+            time.sleep(1)
+            answered = _answered(endpoint)
+    captured, doubled = _captured(folder, pipeline)
+    return {
+        "requests": load.requests,
+        "failed": load.failed,
+        "swaps": SWAPS,
+        "rollbacks": ROLLBACKS,
+        "worker_kills": kills,
+        "broken_connections": load.counts[BROKEN, ""],
+        "answers_not_captured": load.requests - captured,
+        "captured_twice": doubled,
+        "swap_seconds": round(statistics.median(swap_seconds), 2),
+        "rollback_seconds": round(statistics.median(back_seconds), 2),
+        "seconds": round(time.monotonic() - began, 1),
+        "by_version": {version: number for (status, version), number in sorted(load.counts.items()) if status == "200"},
+    }
+
+
+def _approve(pipeline: Pipeline, compared_with: int | None) -> str:
+    """Enter a release of the endpoint's model that the gate has approved, and return its id."""
+    (folder,) = (load_settings().models / pipeline.name).iterdir()
+    with open_ledger() as session:
+        number = releases.next_version(session, pipeline.name)
+        release = releases.add_release(
+            session,
+            pipeline.name,
+            f"request-{number}",
+            model_uri=str(folder),
+            sha256=verification.read_manifest(folder)["sha256"],
+            tracking_run="",
+            judged_until="2013-01-01",
+            quality=0.7,
+            metrics={},
+            gate={},
+            compared_with=compared_with,
+        )
+        releases.judge(session, release.id, approved=True, note="for a trial")
+        return release.id
+
+
+def _champion(pipeline: Pipeline) -> Any:
+    with open_ledger() as session:
+        return releases.champion_of(session, pipeline.name)
+
+
+def _workers(endpoint: Endpoint) -> list[dict[str, Any]]:
+    found: list[dict[str, Any]] = httpx.get(f"{endpoint.url}/ping", trust_env=False).json()["workers"]
+    return found
+
+
+def _answered(endpoint: Endpoint) -> float:
+    page = httpx.get(f"{endpoint.url}/metrics", trust_env=False, timeout=30).text
+    lines = (line for line in page.splitlines() if line.startswith("evergreen_requests_total"))
+    return sum(float(line.split()[-1]) for line in lines if 'outcome="answered"' in line)
+
+
+def _rows(pipeline: Pipeline) -> list[dict[str, Any]]:
+    columns = made_up(pipeline.training.features, np.random.default_rng(1))
+    return pa.table({name: pa.array(values) for name, values in columns.items()}).slice(0, ROWS).to_pylist()
+
+
+def _captured(folder: Path, pipeline: Pipeline) -> tuple[int, int]:
+    """Return how many answers were captured once, and how many oftener."""
+    files = (folder / "lake" / pipeline.name / "predictions").glob("day=*/*.parquet")
+    rows = pa.concat_tables(pq.ParquetFile(path).read(columns=[ANSWER_ID, ANSWER_VERSION]) for path in files)
+    once = pc.count_distinct(rows[ANSWER_ID]).as_py()
+    return once, len(rows) - once
