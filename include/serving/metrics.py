@@ -29,6 +29,12 @@ class Metrics:
             ["pipeline", "reason"],
             registry=self.registry,
         )
+        self.refusals = Counter(
+            "evergreen_refusals", "Refused requests, by reason.", ["pipeline", "reason"], registry=self.registry
+        )
+        self.unchecked = Counter(
+            "evergreen_rates_unchecked", "Requests let through as rates could not be counted.", registry=self.registry
+        )
         self.version = Gauge("evergreen_loaded_version", "Version in service.", ["pipeline"], registry=self.registry)
         self.generation = Gauge(
             "evergreen_loaded_generation", "Generation of the state in service.", ["pipeline"], registry=self.registry
