@@ -22,13 +22,18 @@ from starlette.exceptions import HTTPException
 from include.artefact import predict
 from include.errors import BadRequestError, BadValueError
 from include.pipeline import ANSWER_ID
+from include.serving.access_log import AccessLog
+from include.serving.admission import Admission
 from include.serving.body import read_body
 from include.serving.capture import Capture, Captured
 from include.serving.contract import INVOCATION
 from include.serving.gauges import LedgerGauges
 from include.serving.instances import read_instances
+from include.serving.limits import endpoint_limits
 from include.serving.metrics import Metrics
 from include.serving.model import Models, Served
+from include.serving.threads import Threads
+from include.serving.visits import Visits, visit_of
 from include.settings import Settings, load_settings
 
 log = logging.getLogger(__name__)
@@ -44,36 +49,46 @@ class Endpoint:
         self.metrics.registry.register(LedgerGauges(settings.ledger_url))
         self.models = Models(settings, self.metrics)
         self.capture = Capture(settings.lake, self.metrics)
+        limits = endpoint_limits()
+        self.admission = Admission(settings, self.metrics)
+        self.access_log = AccessLog(settings.data / "logs", limits.access_log_mb)
+        self.threads = Threads(limits.large_at_once, limits.compute_seconds)
 
     @asynccontextmanager
     async def lifespan(self, _app: FastAPI) -> AsyncIterator[None]:
         """Load what is declared before the first request; write what was captured after the last."""
         await asyncio.to_thread(self.models.start)
         self.capture.start()
+        self.access_log.start()
         yield
+        await asyncio.to_thread(self.access_log.stop)
         await asyncio.to_thread(self.models.stop)
         await asyncio.to_thread(self.capture.stop)
 
     async def invoke(self, request: Request, pipeline: str | None) -> Response:
         """Answer one request, and keep what was asked."""
-        name = pipeline if pipeline in self.models.known() else ""
+        visit = visit_of(request)
+        visit.pipeline = name = pipeline if pipeline and pipeline in self.models.known() else ""
         try:
+            await self.admission.admit(request, pipeline)
             served = _choose(self.models, pipeline)
-            name = served.state.pipeline
+            visit.pipeline = name = served.state.pipeline
             body = await read_body(request)
             started = time.perf_counter()
             if len(body) <= INLINE_BODY_BYTES:
                 content, captured = answer(served, body)
             else:
-                content, captured = await asyncio.to_thread(answer, served, body)
+                content, captured = await self.threads.run(answer, served, body)
         except BadRequestError as error:
+            visit.reason = error.reason
             self.metrics.requests.labels(name, "unavailable" if error.status == 503 else "refused").inc()
-            return _problem(str(error), field=error.field, row=error.row, status=error.status)
+            return _problem(str(error), field=error.field, row=error.row, status=error.status, headers=error.headers)
         except Exception:
             self.metrics.requests.labels(name, "failed").inc()
             log.exception("%s: a request failed.", name)
             return _problem("The prediction failed; the endpoint's log says why.", status=500)
         self.capture.put(captured)
+        visit.answered(captured.version, captured.ids)
         self.metrics.requests.labels(name, "answered").inc()
         self.metrics.latency.labels(name, captured.version).observe(time.perf_counter() - started)
         headers = {"X-Evergreen-Version": str(captured.version)}
@@ -85,10 +100,12 @@ def create_app(settings: Settings | None = None) -> FastAPI:
     endpoint = Endpoint(settings or load_settings())
     app = FastAPIOffline(title="Evergreen endpoint", lifespan=endpoint.lifespan)
     app.state.endpoint = endpoint
+    app.add_middleware(Visits, metrics=endpoint.metrics, access_log=endpoint.access_log)
 
     @app.exception_handler(HTTPException)
     async def refuse(request: Request, error: HTTPException) -> Response:
         """Say in the same words as elsewhere that there is no such page, or not by that method."""
+        visit_of(request).reason = "no_page"
         message = f"{request.method[:20]} {request.url.path[:80]}: {error.detail}. Ask POST /invocations/<pipeline>."
         return _problem(message, status=error.status_code, headers=error.headers)
 
@@ -167,7 +184,11 @@ def _choose(models: Models, pipeline: str | None) -> Served:
     known = models.known()
     if pipeline is None:
         if len(known) > 1:
-            raise BadRequestError(f"Several pipelines are served: ask /invocations/<one of {known}>.", status=400)
+            raise BadRequestError(
+                f"Several pipelines are served: ask /invocations/<one of {known}>.",
+                status=400,
+                reason="unknown_pipeline",
+            )
         pipeline = known[0] if known else None
     served = models.served(pipeline) if pipeline else None
     if served:
