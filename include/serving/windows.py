@@ -1,30 +1,28 @@
 """This file stores counters for the library `limits` in a file, which the worker processes of a machine share."""
 
 import fcntl
-import hashlib
 import os
 import struct
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import lru_cache
+from hashlib import blake2b
 from pathlib import Path
 from urllib.parse import unquote, urlparse
 
 from limits.aio.storage import Storage
 
 _SLOT = struct.Struct("=16sdQ")  # digest of the key, end of its window (seconds since 1970), count
-SLOTS_A_BUCKET, BUCKETS = 8, 512
-_BUCKET_BYTES = SLOTS_A_BUCKET * _SLOT.size
-_EMPTY = (bytes(16), 0.0, 0)
-
-Slots = list[tuple[bytes, float, int]]
+BUCKETS, SLOTS = 512, 8  # slots in each
+_BUCKET_BYTES = SLOTS * _SLOT.size
 
 
 class FileWindows(Storage):
-    """Counters of fixed windows in a file of 128 kB, one bucket read and written under a lock.
+    """Counters of fixed windows in a file of 128 kB; one bucket of it is read and one slot written under a lock.
 
-    A counter is found by its key's hash: where more than eight live ones share a bucket, the one that ends first is
-    forgotten, which lets its caller begin anew. The kernel takes the lock back from who is killed.
+    A key's hash names its bucket. Where more than eight keys share one, the window that ends first is forgotten, which
+    lets its caller begin anew. The kernel takes the lock back from who is killed.
     """
 
     STORAGE_SCHEME = ["async+file"]
@@ -42,30 +40,27 @@ class FileWindows(Storage):
     async def incr(self, key: str, expiry: int, amount: int = 1) -> int:
         """Count in a key's window, or in a new one if it has ended, and return the count."""
         digest, now = _digest_of(key), time.time()
-        with self._bucket(digest) as slots:
-            at = _find(slots, digest)
-            count, ends = slots[at][2], slots[at][1]
+        with self._locked() as file:
+            offset, ends, count = _find(file, digest)
             # One that ends later than it can was written by a clock that has been put back since.
-            if slots[at][0] != digest or not now < ends <= now + expiry:
-                count, ends = 0, now + expiry
-            slots[at] = digest, ends, count + amount
+            if not now < ends <= now + expiry:
+                ends, count = now + expiry, 0
+            os.pwrite(file, _SLOT.pack(digest, ends, count + amount), offset)
         return count + amount
 
     async def get(self, key: str) -> int:
         """Return the count in a key's window."""
-        return self._look(key)[2]
+        return self._look(key)[1]
 
     async def get_expiry(self, key: str) -> float:
         """Return when a key's window ends, in seconds since 1970; now, if it has none."""
-        return self._look(key)[1]
+        return self._look(key)[0]
 
     async def clear(self, key: str) -> None:
         """Forget a key's window."""
         digest = _digest_of(key)
-        with self._bucket(digest) as slots:
-            at = _find(slots, digest)
-            if slots[at][0] == digest:
-                slots[at] = _EMPTY
+        with self._locked() as file:
+            os.pwrite(file, _SLOT.pack(digest, 0.0, 0), _find(file, digest)[0])
 
     async def check(self) -> bool:
         """Say whether the file can be used."""
@@ -77,27 +72,22 @@ class FileWindows(Storage):
 
     async def reset(self) -> int | None:
         """Forget all windows."""
-        os.pwrite(self._open(), bytes(BUCKETS * _BUCKET_BYTES), 0)
+        with self._locked() as file:
+            os.pwrite(file, bytes(BUCKETS * _BUCKET_BYTES), 0)
         return None
 
-    def _look(self, key: str) -> tuple[bytes, float, int]:
-        digest, now = _digest_of(key), time.time()
-        with self._bucket(digest) as slots:
-            found = slots[_find(slots, digest)]
-        return found if found[0] == digest and found[1] > now else (digest, now, 0)
+    def _look(self, key: str) -> tuple[float, int]:
+        with self._locked() as file:
+            _, ends, count = _find(file, _digest_of(key))
+        now = time.time()
+        return (ends, count) if ends > now else (now, 0)
 
     @contextmanager
-    def _bucket(self, digest: bytes) -> Iterator[Slots]:
+    def _locked(self) -> Iterator[int]:
         file = self._open()
-        offset = int.from_bytes(digest[:4]) % BUCKETS * _BUCKET_BYTES
         fcntl.flock(file, fcntl.LOCK_EX)
         try:
-            content = os.pread(file, _BUCKET_BYTES, offset)
-            slots = list(_SLOT.iter_unpack(content))
-            yield slots
-            changed = b"".join([_SLOT.pack(*slot) for slot in slots])
-            if changed != content:
-                os.pwrite(file, changed, offset)
+            yield file
         finally:
             fcntl.flock(file, fcntl.LOCK_UN)
 
@@ -114,12 +104,18 @@ class FileWindows(Storage):
         return self._file
 
 
+@lru_cache(1024)
 def _digest_of(key: str) -> bytes:
-    return hashlib.blake2b(key.encode(), digest_size=16).digest()
+    return blake2b(key.encode(), digest_size=16).digest()
 
 
-def _find(slots: Slots, digest: bytes) -> int:
-    for number, slot in enumerate(slots):
-        if slot[0] == digest:
-            return number
-    return min(range(len(slots)), key=lambda number: slots[number][1])
+def _find(file: int, digest: bytes) -> tuple[int, float, int]:
+    """Return where a key's slot is, when its window ends (0: it has none) and its count."""
+    start = int.from_bytes(digest[:4]) % BUCKETS * _BUCKET_BYTES
+    bucket = os.pread(file, _BUCKET_BYTES, start)
+    at = bucket.find(digest)
+    if at >= 0:
+        _, ends, count = _SLOT.unpack_from(bucket, at)
+        return start + at, ends, count
+    ends = [slot[1] for slot in _SLOT.iter_unpack(bucket)]
+    return start + ends.index(min(ends)) * _SLOT.size, 0.0, 0
