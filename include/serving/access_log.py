@@ -32,6 +32,7 @@ class AccessLog:
         self._folder = folder
         self._megabytes = megabytes
         self._buffer = _Buffer()
+        self._file: _File | None = None
         self._lock: TextIO | None = None
         self._stop = threading.Event()
         self._thread: threading.Thread | None = None
@@ -45,10 +46,10 @@ class AccessLog:
         except OSError as error:
             log.warning("There is no access log: %s", error)
             return
-        file = _File(path, maxBytes=self._megabytes * 10**6 // FILES, backupCount=FILES - 1, delay=True)
+        self._file = _File(path, maxBytes=self._megabytes * 10**6 // FILES, backupCount=FILES - 1, delay=True)
         access.setLevel(logging.INFO)
         access.addHandler(self._buffer)
-        self._thread = threading.Thread(target=self._write_forever, args=(file,), name="access-log", daemon=True)
+        self._thread = threading.Thread(target=self._write_forever, name="access-log", daemon=True)
         self._thread.start()
 
     def stop(self) -> None:
@@ -57,24 +58,25 @@ class AccessLog:
         self._stop.set()
         if self._thread:
             self._thread.join(timeout=10)
+        if self._file:
+            self._flush()
+            self._file.close()
         if self._lock:
             self._lock.close()
 
     def write(self, line: dict[str, Any]) -> None:
         """Log one request."""
-        if self._thread:
+        if self._file:
             access.info(line)
 
-    def _write_forever(self, file: RotatingFileHandler) -> None:
+    def _write_forever(self) -> None:
         while not self._stop.wait(FLUSH_SECONDS):
-            self._flush(file)
-        self._flush(file)
-        file.close()
+            self._flush()
 
-    def _flush(self, file: RotatingFileHandler) -> None:
+    def _flush(self) -> None:
         try:
-            if lines := self._buffer.take():
-                file.handle(logging.makeLogRecord({"msg": "\n".join(lines)}))
+            if self._file and (lines := self._buffer.take()):
+                self._file.handle(logging.makeLogRecord({"msg": "\n".join(lines)}))
         except Exception:  # the thread must outlive any surprise
             log.exception("Writing the access log failed.")
 

@@ -70,8 +70,8 @@ def read_keys(settings: Settings) -> tuple[Key, ...]:
     except FileNotFoundError:
         return ()
     except (OSError, ValidationError) as error:
-        about = error.errors(include_input=False) if isinstance(error, ValidationError) else error
-        raise ConfigError(f"{path}: not readable as keys: {about}. Put a former copy back, or remove it.") from error
+        about = _wrong(error) if isinstance(error, ValidationError) else error
+        raise ConfigError(f"{path}: not readable as keys: {about}. Put a former copy back, or remove it.") from None
 
 
 def add_key(settings: Settings, name: str, *, rate: str | None, pipelines: list[str], now: datetime) -> str:
@@ -129,8 +129,12 @@ def _new(name: str, rate: str | None, pipelines: tuple[str, ...] | None, now: da
     try:
         return token, Key(name=name, sha256=sha256, made_at=now, rate=rate, pipelines=pipelines)
     except ValidationError as error:
-        wrong = "; ".join(f"{each['loc'][0]}: {each['msg']}" for each in error.errors())
-        raise ConfigError(f"This cannot be a key. {wrong}.") from error
+        raise ConfigError(f"This cannot be a key. {_wrong(error)}.") from error
+
+
+def _wrong(error: ValidationError) -> str:
+    # Not as pydantic says it, which quotes what it found.
+    return "; ".join(f"{'.'.join(map(str, each['loc']))}: {each['msg']}" for each in error.errors())
 
 
 @contextmanager

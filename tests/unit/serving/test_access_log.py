@@ -110,16 +110,16 @@ def test_workers_of_one_machine_write_files_of_their_own_and_a_restart_goes_on(t
 
 
 def test_the_files_are_bounded(tmp_path, monkeypatch):
+    monkeypatch.setattr(access_log, "FLUSH_SECONDS", 3600)
     log = AccessLog(tmp_path, 1)
     log.start()
-    file = access_log._File(tmp_path / "access-0.jsonl", maxBytes=1000, backupCount=2)
     for _ in range(100):
-        log.write({"status": 200, "padding": "x" * 100})
-        log._flush(file)
+        log.write({"status": 200, "padding": "x" * 30_000})
+        log._flush()
     log.stop()
 
     assert len(list(tmp_path.glob("access-0.jsonl*"))) == 3
-    assert sum(path.stat().st_size for path in tmp_path.glob("access-0.jsonl*")) < 3500
+    assert 600_000 < sum(path.stat().st_size for path in tmp_path.glob("access-0.jsonl*")) <= 1_000_000
 
 
 def test_lines_that_find_no_room_are_counted_in_the_next_one(monkeypatch):
@@ -140,16 +140,15 @@ def test_lines_that_find_no_room_are_counted_in_the_next_one(monkeypatch):
     assert "lost_before" not in second
 
 
-def test_a_full_disk_is_said_once_and_ends_nothing(tmp_path, no_room, caplog):
+def test_a_full_disk_is_said_once_and_ends_nothing(tmp_path, no_room, caplog, monkeypatch):
+    monkeypatch.setattr(access_log, "FLUSH_SECONDS", 3600)
     log = AccessLog(tmp_path, 1)
     log.start()
-    file = access_log._File(tmp_path / "access-0.jsonl", maxBytes=10**6, backupCount=2)
     with no_room():
         for _ in range(3):
             log.write({"padding": "x" * 10_000})
-            log._flush(file)
+            log._flush()
     log.write({"status": 200})
-    log._flush(file)
     log.stop()
 
     assert sum("cannot be written" in record.getMessage() for record in caplog.records) == 1
