@@ -79,7 +79,7 @@ def list_keys() -> None:
 
 def _until(key: "Key", now: datetime) -> str:
     if key.expires_at is None:
-        return "revoked"
+        return "it is revoked"
     return "over" if key.is_expired(now) else f"{key.expires_at:%Y-%m-%d %H:%M}"
 
 
