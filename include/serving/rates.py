@@ -32,6 +32,7 @@ class Rates:
 
     def __init__(self, settings: Settings, unchecked: Counter) -> None:
         self._limiter = FixedWindowRateLimiter(_storage(settings))
+        self._patience = CHECK_SECONDS if settings.limits_url else None  # a file answers at once, or fails
         self._unchecked = unchecked
         self._is_down = False
         self._retry_at = 0.0
@@ -42,7 +43,7 @@ class Rates:
             self._unchecked.inc()
             return 0
         try:
-            async with asyncio.timeout(CHECK_SECONDS):
+            async with asyncio.timeout(self._patience):
                 if await self._limiter.hit(rate, name):
                     wait = 0
                 else:

@@ -57,7 +57,7 @@ def test_a_redis_that_does_not_answer_lets_everybody_pass(settings, unchecked):
 
 def test_a_redis_that_hangs_is_not_waited_for(settings, unchecked, monkeypatch):
     monkeypatch.setattr(rating, "CHECK_SECONDS", 0.01)
-    rates = Rates(settings, unchecked)
+    rates = Rates(settings.model_copy(update={"limits_url": "redis://127.0.0.1:1"}), unchecked)
 
     async def hang(*_asked):
         await asyncio.Event().wait()
