@@ -164,8 +164,10 @@ def ask(pipeline: Pipeline, day: str) -> list[dict[str, Any]]:
     """Ask the endpoint about a day's events before their outcome is known, and wait until that is captured."""
     path = str(getattr(pipeline.source.events, "path", "")).replace("{date}", day)
     rows = job.feature_rows(pipeline, {day: str(load_settings().data / path)}).to_pylist()
-    url = f"{load_settings().endpoint_url}/invocations/{pipeline.name}"
-    response = httpx.post(url, content=json.dumps({"instances": rows}), timeout=30, trust_env=False)
+    settings = load_settings()
+    url = f"{settings.endpoint_url}/invocations/{pipeline.name}"
+    content = json.dumps({"instances": rows})
+    response = httpx.post(url, content=content, headers=settings.endpoint_headers, timeout=30, trust_env=False)
     response.raise_for_status()
     folder = load_settings().lake / pipeline.name / "predictions" / f"day={day}"
     wait_until(lambda: any(folder.glob("*.parquet")), 60, lambda: f"nothing captured in {folder}")

@@ -3,6 +3,9 @@
 A ValueError is for people to mend: tasks are not tried again. A RuntimeError may be gone at the next try.
 """
 
+from collections.abc import Mapping
+from typing import Literal
+
 
 class ConfigError(ValueError):
     """A setting or a pipeline's YAML is not usable."""
@@ -101,11 +104,44 @@ class BadValueError(ValueError):
         self.row = row
 
 
-class BadRequestError(ValueError):
-    """A request to the endpoint that cannot be answered: says which field of which row, and the HTTP status."""
+# Why the endpoint refuses a request: what its counter and its access log say, described in docs/endpoint.md.
+Reason = Literal[
+    "no_key",
+    "bad_key",
+    "forbidden",
+    "rate",
+    "body_size",
+    "body_time",
+    "body_kind",
+    "body_cut",
+    "not_json",
+    "rows",
+    "bad_field",
+    "unknown_pipeline",
+    "no_page",
+    "busy",
+    "compute_time",
+    "unavailable",
+]
+_REASONS: dict[int, Reason] = {404: "unknown_pipeline", 503: "unavailable"}  # where the status says it all
 
-    def __init__(self, message: str, *, status: int = 422, field: str | None = None, row: int | None = None) -> None:
+
+class BadRequestError(ValueError):
+    """A request to the endpoint that is refused: says the HTTP status, the reason, and which field of which row."""
+
+    def __init__(  # noqa: PLR0913  one for each thing that a refusal says
+        self,
+        message: str,
+        *,
+        status: int = 422,
+        reason: Reason | None = None,
+        field: str | None = None,
+        row: int | None = None,
+        headers: Mapping[str, str] | None = None,
+    ) -> None:
         super().__init__(message)
         self.status = status
+        self.reason: Reason = reason or _REASONS.get(status, "bad_field")
         self.field = field
         self.row = row
+        self.headers = headers

@@ -5,7 +5,7 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, Field
 
 from include.errors import ConfigError
 
@@ -25,6 +25,8 @@ class Settings(BaseModel):
     endpoint_url: str
     spark_remote: str | None
     airflow_logs: Path
+    endpoint_key: str | None = Field(None, repr=False)
+    limits_url: str | None = Field(None, repr=False)  # may hold a password
 
     @property
     def lake(self) -> Path:
@@ -40,6 +42,11 @@ class Settings(BaseModel):
     def serving(self) -> Path:
         """Return the folder of the endpoint's declared state, one JSON per pipeline."""
         return self.data / "serving"
+
+    @property
+    def endpoint_headers(self) -> dict[str, str]:
+        """Return what a request to the endpoint needs beside its body: the key, if there is one."""
+        return {"Authorization": f"Bearer {self.endpoint_key}"} if self.endpoint_key else {}
 
     @property
     def restoring(self) -> Path:
@@ -62,6 +69,8 @@ def load_settings() -> Settings:
         ),
         spark_remote=env.get("SPARK_REMOTE"),
         airflow_logs=Path(env.get("AIRFLOW__LOGGING__BASE_LOG_FOLDER", data / "airflow" / "logs")),
+        endpoint_key=env.get("EVERGREEN_ENDPOINT_KEY"),
+        limits_url=env.get("EVERGREEN_LIMITS_URL"),
     )
 
 

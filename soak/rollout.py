@@ -30,7 +30,10 @@ ROWS = 200
 
 def measure() -> dict[str, Any]:
     """Return how many of the requests failed, and what was done to the endpoint meanwhile."""
-    with tempfile.TemporaryDirectory(prefix="evergreen-soak-") as name, serving(Path(name), workers=WORKERS) as endpoint:
+    with (
+        tempfile.TemporaryDirectory(prefix="evergreen-soak-") as name,
+        serving(Path(name), workers=WORKERS) as endpoint,
+    ):
         return _swap_under_load(Path(name), endpoint)
 
 

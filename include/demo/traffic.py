@@ -9,6 +9,8 @@ from typing import Any
 import httpx
 import pyarrow as pa
 
+from include.settings import load_settings
+
 
 class Traffic:
     """Requests to the endpoint.
@@ -20,7 +22,7 @@ class Traffic:
 
     def __init__(self, url: str, pipeline_name: str, rows: int = 4) -> None:
         self._rows = rows
-        self._http = httpx.Client(base_url=url, timeout=10, trust_env=False)
+        self._http = httpx.Client(base_url=url, timeout=10, headers=load_settings().endpoint_headers, trust_env=False)
         self._path = f"/invocations/{pipeline_name}"
         self.sent = 0
         self.failures: list[str] = []

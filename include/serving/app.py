@@ -23,14 +23,19 @@ from starlette.exceptions import HTTPException
 from include.artefact import predict
 from include.errors import BadRequestError, BadValueError
 from include.pipeline import ANSWER_ID
+from include.serving.access_log import AccessLog
+from include.serving.admission import Admission
 from include.serving.body import read_body
 from include.serving.capture import Capture, Captured
 from include.serving.contract import INVOCATION
 from include.serving.gauges import LedgerGauges
 from include.serving.instances import read_instances, rows_of
+from include.serving.limits import endpoint_limits
 from include.serving.metrics import Metrics
 from include.serving.model import Models, Served, Service
 from include.serving.shadow import Shadow
+from include.serving.threads import Threads
+from include.serving.visits import Visit, Visits, visit_of
 from include.serving.workers import Worker, call_the_roll
 from include.settings import Settings, load_settings
 
@@ -50,6 +55,10 @@ class Endpoint:
         self.capture = Capture(settings.lake, self.metrics)
         self.shadow = Shadow(settings.lake, self.metrics, self.capture)
         self._worker: Worker | None = None
+        limits = endpoint_limits()
+        self.admission = Admission(settings, self.metrics)
+        self.access_log = AccessLog(settings.data / "logs", limits.access_log_mb)
+        self.threads = Threads(limits.large_at_once, limits.compute_seconds)
 
     @asynccontextmanager
     async def lifespan(self, _app: FastAPI) -> AsyncIterator[None]:
@@ -58,7 +67,9 @@ class Endpoint:
         await asyncio.to_thread(self.models.start)
         self.capture.start()
         self.shadow.start()
+        self.access_log.start()
         yield
+        await asyncio.to_thread(self.access_log.stop)
         await asyncio.to_thread(self.models.stop)
         await asyncio.to_thread(self.shadow.stop)
         await asyncio.to_thread(self.capture.stop)
@@ -66,28 +77,32 @@ class Endpoint:
 
     async def invoke(self, request: Request, pipeline: str | None) -> Response:
         """Answer one request, and keep what was asked."""
-        name = pipeline if pipeline in self.models.known() else ""
+        visit = visit_of(request)
+        visit.pipeline = name = pipeline if pipeline and pipeline in self.models.known() else ""
         try:
+            await self.admission.admit(request, pipeline)
             service = _choose(self.models, pipeline)
-            name = service.state.pipeline
+            visit.pipeline = name = service.state.pipeline
             body = await read_body(request)
             started = time.perf_counter()
             if len(body) <= INLINE_BODY_BYTES:
                 answered = answer(service, body)
             else:
-                answered = await asyncio.to_thread(answer, service, body)
+                answered = await self.threads.run(answer, service, body)
         except BadRequestError as error:
+            visit.reason = error.reason
             self.metrics.requests.labels(name, "unavailable" if error.status == 503 else "refused").inc()
-            return _problem(str(error), field=error.field, row=error.row, status=error.status)
+            return _problem(str(error), field=error.field, row=error.row, status=error.status, headers=error.headers)
         except Exception:
             self.metrics.requests.labels(name, "failed").inc()
             log.exception("%s: a request failed.", name)
             return _problem("The prediction failed; the endpoint's log says why.", status=500)
-        return self._note(service, answered, time.perf_counter() - started)
+        return self._note(visit, service, answered, time.perf_counter() - started)
 
-    def _note(self, service: Service, answered: "Answered", seconds: float) -> Response:
+    def _note(self, visit: Visit, service: Service, answered: "Answered", seconds: float) -> Response:
         captured = answered.captured
         self.capture.put(captured)
+        visit.answered(captured.version, captured.ids)
         if service.shadow:
             self.shadow.put(service.shadow, captured)
         if answered.failed is not None:
@@ -113,10 +128,12 @@ def create_app(settings: Settings | None = None) -> FastAPI:
     endpoint = Endpoint(settings or load_settings())
     app = FastAPIOffline(title="Evergreen endpoint", lifespan=endpoint.lifespan)
     app.state.endpoint = endpoint
+    app.add_middleware(Visits, metrics=endpoint.metrics, access_log=endpoint.access_log)
 
     @app.exception_handler(HTTPException)
     async def refuse(request: Request, error: HTTPException) -> Response:
         """Say in the same words as elsewhere that there is no such page, or not by that method."""
+        visit_of(request).reason = "no_page"
         message = f"{request.method[:20]} {request.url.path[:80]}: {error.detail}. Ask POST /invocations/<pipeline>."
         return _problem(message, status=error.status_code, headers=error.headers)
 
@@ -233,7 +250,11 @@ def _choose(models: Models, pipeline: str | None) -> Service:
     known = models.known()
     if pipeline is None:
         if len(known) > 1:
-            raise BadRequestError(f"Several pipelines are served: ask /invocations/<one of {known}>.", status=400)
+            raise BadRequestError(
+                f"Several pipelines are served: ask /invocations/<one of {known}>.",
+                status=400,
+                reason="unknown_pipeline",
+            )
         pipeline = known[0] if known else None
     service = models.service(pipeline) if pipeline else None
     if service:

@@ -6,49 +6,54 @@ from fastapi import Request
 from starlette.requests import ClientDisconnect
 
 from include.errors import BadRequestError
-
-MAX_BODY_BYTES = 16 * 2**20
-BODY_SECONDS = 30.0
+from include.serving.limits import endpoint_limits
 
 
 async def read_body(request: Request) -> bytes:
     """Return the body of a request.
 
-    :raises BadRequestError: if it is of another kind, larger than `MAX_BODY_BYTES` (known from the header or after that
-        many bytes, never after reading it all), slower than `BODY_SECONDS`, or cut off by the sender.
+    :raises BadRequestError: if it is of another kind, larger than `body_bytes` (known from the header or after that
+        many bytes, never after reading it all), slower than `body_seconds`, or cut off by the sender.
     """
-    _check_kind(request)
+    limits = endpoint_limits()
+    _check_kind(request, limits.body_bytes)
     try:
-        async with asyncio.timeout(BODY_SECONDS):
-            return await _receive(request)
+        async with asyncio.timeout(limits.body_seconds):
+            return await _receive(request, limits.body_bytes)
     except TimeoutError as error:
         raise BadRequestError(
-            f"The body was not there after {BODY_SECONDS:g} s: send it faster.", status=408
+            f"The body was not there after {limits.body_seconds:g} s: send it faster.", status=408, reason="body_time"
         ) from error
     except ClientDisconnect as error:
-        raise BadRequestError("The body ended before it was complete.", status=400) from error
+        raise BadRequestError("The body ended before it was complete.", status=400, reason="body_cut") from error
 
 
-async def _receive(request: Request) -> bytes:
+async def _receive(request: Request, at_most: int) -> bytes:
     body = bytearray()
     async for chunk in request.stream():
         body += chunk
-        if len(body) > MAX_BODY_BYTES:
-            raise _too_large()
+        if len(body) > at_most:
+            raise _too_large(at_most)
     return bytes(body)
 
 
-def _check_kind(request: Request) -> None:
+def _check_kind(request: Request, at_most: int) -> None:
     kind = request.headers.get("content-type", "application/json").split(";")[0].strip().lower()
     if kind != "application/json":
-        raise BadRequestError(f"Content-Type is '{kind[:60]}', expected application/json.", status=415)
+        raise BadRequestError(
+            f"Content-Type is '{kind[:60]}', expected application/json.", status=415, reason="body_kind"
+        )
     coding = request.headers.get("content-encoding", "identity").strip().lower()
     if coding != "identity":
-        raise BadRequestError(f"Content-Encoding is '{coding[:60]}': send the body as it is.", status=415)
+        raise BadRequestError(
+            f"Content-Encoding is '{coding[:60]}': send the body as it is.", status=415, reason="body_kind"
+        )
     announced = request.headers.get("content-length", "0")
-    if announced.isdecimal() and int(announced[:20]) > MAX_BODY_BYTES:
-        raise _too_large()
+    if announced.isdecimal() and int(announced[:20]) > at_most:
+        raise _too_large(at_most)
 
 
-def _too_large() -> BadRequestError:
-    return BadRequestError(f"The body is larger than {MAX_BODY_BYTES} bytes: split it.", status=413, field="instances")
+def _too_large(at_most: int) -> BadRequestError:
+    return BadRequestError(
+        f"The body is larger than {at_most} bytes: split it.", status=413, reason="body_size", field="instances"
+    )

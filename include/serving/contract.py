@@ -46,7 +46,8 @@ class Problem(BaseModel):
 
 
 INVOCATION: dict[str, Any] = {
-    "responses": {200: {"model": Answers}} | {status: {"model": Problem} for status in (400, 404, 413, 422, 500, 503)},
+    "responses": {200: {"model": Answers}}
+    | {status: {"model": Problem} for status in (400, 401, 403, 404, 413, 422, 429, 500, 503)},
     "openapi_extra": {
         "requestBody": {"required": True, "content": {"application/json": {"schema": Asked.model_json_schema()}}}
     },

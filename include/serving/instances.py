@@ -9,8 +9,8 @@ from typing import Any
 
 from include.errors import BadRequestError
 from include.recipe import Features
+from include.serving.limits import endpoint_limits
 
-MAX_ROWS = 10_000
 _FLOAT32_MAX = 3.4e38
 _MOST_DIGITS = 400
 
@@ -50,18 +50,22 @@ def rows_of(body: bytes) -> list[dict[str, Any]]:
     try:
         content = json.loads(body, object_pairs_hook=_object, parse_int=_int)
     except RecursionError as error:
-        raise BadRequestError("The body is nested too deeply.", status=400) from error
+        raise BadRequestError("The body is nested too deeply.", status=400, reason="not_json") from error
     except ValueError as error:
-        raise BadRequestError(f"The body is not JSON: {error}", status=400) from error
+        raise BadRequestError(f"The body is not JSON: {error}", status=400, reason="not_json") from error
     _check_once(content)
     rows = content.get("instances") if isinstance(content, dict) else None
     if not isinstance(rows, list) or not rows:
         raise BadRequestError(
-            'Expected {"instances": [{...}, ...]} with at least one row.', status=400, field="instances"
+            'Expected {"instances": [{...}, ...]} with at least one row.', status=400, reason="rows", field="instances"
         )
-    if len(rows) > MAX_ROWS:
+    at_most = endpoint_limits().rows
+    if len(rows) > at_most:
         raise BadRequestError(
-            f"{len(rows)} rows in one request, at most {MAX_ROWS} are taken: split it.", status=413, field="instances"
+            f"{len(rows)} rows in one request, at most {at_most} are taken: split it.",
+            status=413,
+            reason="rows",
+            field="instances",
         )
     for number, row in enumerate(rows):
         if not isinstance(row, dict):

@@ -35,6 +35,8 @@ class Metrics:
         self.state_errors = self._counter(
             "evergreen_state_errors", "Declared states that could not be loaded.", ["pipeline"]
         )
+        self.refusals = self._counter("evergreen_refusals", "Refused requests.", ["pipeline", "reason"])
+        self.unchecked = self._counter("evergreen_rates_unchecked", "Requests whose rate could not be counted.", [])
         self.version = self._gauge("evergreen_loaded_version", "Version in service.", ["pipeline"])
         self.generation = self._gauge("evergreen_loaded_generation", "Generation of the state there.", ["pipeline"])
         self.capture_failing = self._gauge("evergreen_capture_failing", "1 while captures cannot be written.", [])

@@ -15,6 +15,7 @@ from include.learning.regression import Regression
 from include.serving import model as modelling
 from include.serving.app import create_app
 from include.serving.contract import Answer
+from include.serving.limits import Limits
 from include.serving.state import State, declare, state_path
 
 ROW = {"ride_id": "r1", "day": "2020-01-02", "distance": 2.0, "carrier": "AA"}
@@ -159,7 +160,7 @@ def test_a_bad_request_names_field_and_row(serve, settings):
 
 
 def test_a_body_that_is_too_large_is_refused(serve, settings, monkeypatch):
-    monkeypatch.setattr("include.serving.body.MAX_BODY_BYTES", 100)
+    monkeypatch.setattr("include.serving.body.endpoint_limits", lambda: Limits(body_bytes=100))
     serve(1)
     with TestClient(create_app(settings)) as client:
         assert ask(client, ROW, ROW, ROW).status_code == 413
@@ -188,7 +189,7 @@ def test_a_body_without_a_kind_is_taken_for_json(serve, settings):
 
 
 def test_a_body_that_does_not_come_is_given_up(serve, settings, monkeypatch):
-    monkeypatch.setattr("include.serving.body.BODY_SECONDS", 0.01)
+    monkeypatch.setattr("include.serving.body.endpoint_limits", lambda: Limits(body_seconds=0.01))
     serve(1)
     app, sent = create_app(settings), []
 

@@ -6,7 +6,8 @@ from hypothesis import strategies as st
 
 from include.errors import BadRequestError
 from include.recipe import Features
-from include.serving.instances import MAX_ROWS, read_instances, rows_of
+from include.serving.instances import read_instances, rows_of
+from include.serving.limits import Limits
 
 FEATURES = Features(numeric=["distance"], categorical=["carrier"])
 GOOD = {"ride_id": "r1", "day": "2020-01-02", "distance": 1.5, "carrier": "AA"}
@@ -148,7 +149,7 @@ def test_a_row_that_is_no_object_is_refused():
 
 def test_too_many_rows_are_refused():
     with pytest.raises(BadRequestError) as refused:
-        read({"instances": [GOOD] * (MAX_ROWS + 1)})
+        read({"instances": [GOOD] * (Limits().rows + 1)})
 
     assert refused.value.status == 413
 
