@@ -4,6 +4,7 @@ import asyncio
 import difflib
 import json
 import logging
+import math
 import time
 import uuid
 from collections.abc import AsyncIterator, Mapping
@@ -11,6 +12,7 @@ from contextlib import asynccontextmanager
 from datetime import UTC, datetime
 from typing import Any
 
+import msgspec
 import numpy as np
 import numpy.typing as npt
 from fastapi import FastAPI, Request, Response
@@ -34,6 +36,7 @@ from include.settings import Settings, load_settings
 log = logging.getLogger(__name__)
 
 INLINE_BODY_BYTES = 32 * 2**10  # a larger request is worked on in a thread, so that small ones need not wait for it
+_FEW = 16  # answers so few are looked at faster without an array
 
 
 class Endpoint:
@@ -151,10 +154,12 @@ def answer(served: Served, body: bytes) -> tuple[bytes, Captured]:
         for request_id, key, said in zip(captured.ids, captured.keys, answers, strict=True)
     ]
     content = {"pipeline": captured.pipeline, "version": captured.version, "predictions": rows}
-    return json.dumps(content, separators=(",", ":")).encode(), captured
+    return msgspec.json.encode(content), captured
 
 
 def _check_finite(predictions: npt.NDArray[np.float32]) -> None:
+    if len(predictions) < _FEW and all(map(math.isfinite, predictions.ravel().tolist())):
+        return  # as almost always, in a tenth of the time
     wrong = ~np.isfinite(predictions).reshape(len(predictions), -1).all(axis=1)
     if wrong.any():
         row = int(np.argmax(wrong))
