@@ -15,7 +15,7 @@ from typing import Any
 import msgspec
 import numpy as np
 import numpy.typing as npt
-from fastapi import FastAPI, Request, Response
+from fastapi import APIRouter, FastAPI, Request, Response
 from fastapi.responses import RedirectResponse
 from fastapi_offline import FastAPIOffline
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
@@ -31,6 +31,7 @@ from include.serving.gauges import LedgerGauges
 from include.serving.instances import read_instances
 from include.serving.metrics import Metrics
 from include.serving.model import Models, Served
+from include.serving.route import DirectRoute
 from include.settings import Settings, load_settings
 
 log = logging.getLogger(__name__)
@@ -111,16 +112,20 @@ def create_app(settings: Settings | None = None) -> FastAPI:
         page = await asyncio.to_thread(generate_latest, endpoint.metrics.registry)
         return Response(page, media_type=CONTENT_TYPE_LATEST)
 
-    @app.post("/invocations", **INVOCATION)
+    asked = APIRouter(route_class=DirectRoute)
+
+    @asked.post("/invocations", **INVOCATION)
     async def invoke_only(request: Request) -> Response:
         """Predict for each of `instances`, where only one pipeline is served."""
         return await endpoint.invoke(request, None)
 
-    @app.post("/invocations/{pipeline}", **INVOCATION)
+    @asked.post("/invocations/{pipeline}", **INVOCATION)
     async def invoke(request: Request, pipeline: str) -> Response:
         """Predict for each of `instances` with the named pipeline's model."""
         return await endpoint.invoke(request, pipeline)
 
+    app.include_router(asked)
+    app.router.routes.sort(key=lambda route: not isinstance(route, DirectRoute))  # looked through from the first on
     return app
 
 
