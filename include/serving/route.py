@@ -1,4 +1,4 @@
-"""This file is a route that costs a request as little as FastAPI allows, for the one page that is asked all the time."""
+"""This file is a route that costs as little as FastAPI allows, for the one page that is asked all the time."""
 
 from typing import Any
 
