@@ -13,7 +13,7 @@ from typing import Any
 
 from rich.console import Console
 
-from bench import demo, drift, estimation, history, new, parsing, replay, stages, tax, training, wake
+from bench import demo, drift, estimation, history, new, parsing, replay, serving, stages, tax, training, wake
 from bench.record import write_down
 from include.stack import Stack, running
 
@@ -28,6 +28,7 @@ WITH_SERVICES: dict[str, Callable[[Stack], Any]] = {
 ALONE: dict[str, Callable[[], Any]] = {
     "parsing": parsing.measure,
     "training": training.measure,
+    "serving": serving.measure,
     "drift": drift.measure,
     "estimation": estimation.measure,
     "new": new.measure,
