@@ -13,7 +13,21 @@ from typing import Any
 
 from rich.console import Console
 
-from bench import admission, demo, drift, estimation, history, new, parsing, replay, stages, tax, training, wake
+from bench import (
+    admission,
+    demo,
+    drift,
+    estimation,
+    history,
+    new,
+    parsing,
+    replay,
+    serving,
+    stages,
+    tax,
+    training,
+    wake,
+)
 from bench.record import write_down
 from include.stack import Stack, running
 
@@ -29,6 +43,7 @@ ALONE: dict[str, Callable[[], Any]] = {
     "parsing": parsing.measure,
     "admission": admission.measure,
     "training": training.measure,
+    "serving": serving.measure,
     "drift": drift.measure,
     "estimation": estimation.measure,
     "new": new.measure,

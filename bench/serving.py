@@ -1,63 +1,112 @@
-"""This file asks the endpoint about published days, so that monitoring has something to look at."""
+"""This file compares the endpoint, with all it does, with servers that only predict.
 
-import os
+Same model, same requests of one row, one worker on one core, the load from wrk on another; all in turn in one run.
+"""
+
+import json
+import statistics
 import subprocess
-import sys
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+import tempfile
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
 
 import httpx
-import pyarrow as pa
-import pyarrow.parquet as pq
+import numpy as np
+from rich.console import Console
 
-from bench.night import PIPELINE
-from include import lake
-from include.config import load_pipeline
+from bench.contenders import Contenders
+from bench.load import Answered, ask, on_its_core
 from include.demo.airflow_api import wait_until
-from include.demo.traffic import Traffic
-from include.settings import ROOT, load_settings
+from include.errors import StackError
+from include.pipeline import Pipeline
+from soak.endpoint import Endpoint, made_up, serving
 
-PORT = 8099
-
-
-@contextmanager
-def endpoint_of_its_own() -> Iterator[None]:
-    """Run an endpoint for this process's data folder, beside the services'."""
-    url = f"http://127.0.0.1:{PORT}"
-    before = os.environ["EVERGREEN_ENDPOINT_URL"]
-    command = ["uvicorn", "--factory", "include.serving.app:create_app", "--port", str(PORT), "--no-access-log"]
-    server = subprocess.Popen([sys.executable, "-m", *command], cwd=ROOT, stderr=subprocess.DEVNULL)
-    os.environ["EVERGREEN_ENDPOINT_URL"] = url
-    try:
-        wait_until(lambda: _answers(url), 60, lambda: f"no endpoint at {url}")
-        yield
-    finally:
-        os.environ["EVERGREEN_ENDPOINT_URL"] = before
-        server.terminate()
-        server.wait()
+RUNS, SECONDS = 5, 5.0  # of each, in turn, after a short one
+BODIES = 30
 
 
-def ask_about(first: str, last: str) -> None:
-    """Ask the endpoint for a prediction of every published row of a range of days; all of them are captured then."""
-    pipeline = load_pipeline(PIPELINE)
-    columns = list(dict.fromkeys([pipeline.key, pipeline.date, *pipeline.training.features.names]))
-    rows = lake.read_clean(PIPELINE, first, last, columns)
-    traffic = Traffic(load_settings().endpoint_url, PIPELINE, rows=1000)
-    before = _captured()
-    traffic.ask(rows.set_column(1, pipeline.date, rows[pipeline.date].cast(pa.string())))
-    if traffic.failures:
-        raise RuntimeError(f"{len(traffic.failures)} requests failed: {traffic.failures[:3]}")
-    wait_until(
-        lambda: _captured() - before == len(rows), 120, lambda: f"{_captured() - before} of {len(rows)} captured"
-    )
+def measure() -> dict[str, Any]:
+    """Return what docs/benchmarks.md explains."""
+    with tempfile.TemporaryDirectory(prefix="evergreen-serving-") as temporary:
+        folder = Path(temporary)
+        with on_its_core(serving(folder)) as endpoint:
+            bodies = _write_requests(endpoint.pipeline, folder / "bodies.jsonl")
+            others = Contenders(next(folder.glob("models/*/*/model.onnx")).parent, folder, bodies)
+            against = Against(f"{endpoint.url}/invocations/{endpoint.pipeline.name}", bodies)
+            bare = against.measure("bare", others.bare)
+            captured = _wait_for_capture(endpoint)
+            for name, start in {"litserve": others.litserve, "bentoml": others.bentoml}.items():
+                against.try_to_measure(name, start)
+    return bare | against.ratios | {"requests_per_s": against.per_second, "p99_ms": against.p99_ms} | captured
 
 
-def _captured() -> int:
-    files = (load_settings().lake / PIPELINE / "predictions").glob("day=*/*.parquet")
-    return sum(pq.read_metadata(path).num_rows for path in files)
+@dataclass
+class Against:
+    """The endpoint against one server after another."""
+
+    url: str
+    bodies: Path
+    ratios: dict[str, float | None] = field(default_factory=dict)
+    per_second: dict[str, list[int]] = field(default_factory=dict)
+    p99_ms: dict[str, list[float]] = field(default_factory=dict)
+
+    def measure(self, name: str, server: Callable[[], AbstractContextManager[str]]) -> dict[str, float]:
+        """Return throughput and p99 of the endpoint over those of a server: medians of the runs in turn."""
+        with on_its_core(server()) as url:
+            ask(self.url, self.bodies, 1), ask(url, self.bodies, 1)
+            runs = [(ask(self.url, self.bodies, SECONDS), ask(url, self.bodies, SECONDS)) for _ in range(RUNS)]
+        ours, theirs = zip(*runs, strict=True)
+        self._note(f"beside_{name}", ours)
+        self._note(name, theirs)
+        ratios = (ours_run.per_second / other.per_second for ours_run, other in runs)
+        slower = (ours_run.p99_ms / other.p99_ms for ours_run, other in runs)
+        return {f"over_{name}": _median(ratios), f"p99_over_{name}": _median(slower)}
+
+    def try_to_measure(self, name: str, server: Callable[[], AbstractContextManager[str]]) -> None:
+        """Keep how many times a server's requests the endpoint answers; None, and why, if it cannot be had."""
+        try:
+            self.ratios[name] = self.measure(name, server)[f"over_{name}"]
+        except (RuntimeError, StackError, subprocess.SubprocessError) as error:
+            self.ratios[name] = None
+            Console().print(f"{name} was not measured: {error}")
+
+    def _note(self, name: str, runs: tuple[Answered, ...]) -> None:
+        self.per_second[name] = [round(run.per_second) for run in runs]
+        self.p99_ms[name] = [round(run.p99_ms, 1) for run in runs]
 
 
-def _answers(url: str) -> bool:
-    with suppress(httpx.TransportError):
-        return httpx.get(f"{url}/ping", trust_env=False).is_success
-    return False
+def _median(ratios: Iterator[float]) -> float:
+    return round(statistics.median(ratios), 3)
+
+
+def _write_requests(pipeline: Pipeline, path: Path) -> Path:
+    columns = made_up(pipeline.training.features, np.random.default_rng(1))
+    lines = []
+    for number in range(BODIES):
+        row = {pipeline.key: f"20130722T10-UA{1500 + number}", pipeline.date: "2013-07-22"}
+        row |= {name: _plain(values[number]) for name, values in columns.items()}
+        lines.append(json.dumps({"instances": [row]}))
+    path.write_text("\n".join(lines))
+    return path
+
+
+def _plain(value: Any) -> Any:
+    return round(float(value), 2) if isinstance(value, np.floating) else value
+
+
+def _wait_for_capture(endpoint: Endpoint) -> dict[str, int]:
+    """Return how many requests were answered and how many rows captured, once they are as many."""
+
+    def counted(name: str) -> int:
+        lines = httpx.get(f"{endpoint.url}/metrics", trust_env=False).text.splitlines()
+        return sum(int(float(line.split()[-1])) for line in lines if line.startswith(name))
+
+    def both() -> dict[str, int]:
+        answered = counted('evergreen_requests_total{outcome="answered"')
+        return {"answered": answered, "captured_rows": counted("evergreen_captured_rows_total")}
+
+    wait_until(lambda: len({*both().values()}) == 1, 60, lambda: f"not all answers are captured: {both()}")
+    return both()

@@ -6,8 +6,8 @@ import time
 from datetime import date
 from typing import Any
 
+from bench.asking import ask_about, endpoint_of_its_own
 from bench.night import PIPELINE, deliveries_of_their_own, ingest, monitor
-from bench.serving import ask_about, endpoint_of_its_own
 from include import gatekeeping, promotion, verification
 from include.artefact import read_manifest
 from include.config import load_pipeline

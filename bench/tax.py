@@ -8,8 +8,8 @@ import time
 from datetime import date, timedelta
 from typing import Any
 
+from bench.asking import ask_about
 from bench.night import PIPELINE
-from bench.serving import ask_about
 from include.demo.airflow_api import FINISHED, Airflow, wait_until
 from include.demo.flights import Deliveries
 from include.ledger import nights, open_ledger, releases, requests

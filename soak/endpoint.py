@@ -14,6 +14,8 @@ from pathlib import Path
 import httpx
 import numpy as np
 import psutil
+import pyarrow as pa
+import pyarrow.parquet as pq
 
 from include import artefact
 from include.config import load_pipeline
@@ -43,7 +45,7 @@ class Endpoint:
 
 
 @contextmanager
-def serving(folder: Path, pipeline_name: str = "flight_delays") -> Iterator[Endpoint]:
+def serving(folder: Path, pipeline_name: str = "flight_delays", workers: int = 1) -> Iterator[Endpoint]:
     """Serve a fresh model of a pipeline, with its data in a folder, for the length of a `with` block."""
     environment = os.environ | {
         "EVERGREEN_DATA": str(folder),
@@ -55,9 +57,9 @@ def serving(folder: Path, pipeline_name: str = "flight_delays") -> Iterator[Endp
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
-    command = [sys.executable, "-m", "uvicorn", "--factory", "include.serving.app:create_app", "--port", str(port)]
+    command = [sys.executable, "-m", "include.serving", "--port", str(port), "--workers", str(workers)]
     with (folder / "endpoint.log").open("w") as log:
-        started = subprocess.Popen([*command, "--no-access-log"], cwd=ROOT, env=environment, stdout=log, stderr=log)
+        started = subprocess.Popen(command, cwd=ROOT, env=environment, stdout=log, stderr=log)
     try:
         url = f"http://127.0.0.1:{port}"
         _wait_for(url, started)
@@ -68,7 +70,8 @@ def serving(folder: Path, pipeline_name: str = "flight_delays") -> Iterator[Endp
 
 
 def _declare(folder: Path, pipeline: Pipeline) -> None:
-    features, content = pipeline.training.features, _train(pipeline.training.model_copy(update={"epochs": 1}))
+    features, random = pipeline.training.features, np.random.default_rng(0)
+    content = _train(pipeline.training.model_copy(update={"epochs": 1}), made_up(features, random))
     model = folder / "models" / pipeline.name / "fuzz"
     model.mkdir(parents=True)
     (model / artefact.MODEL).write_bytes(content)
@@ -76,14 +79,17 @@ def _declare(folder: Path, pipeline: Pipeline) -> None:
     (model / artefact.MANIFEST).write_text(
         json.dumps({"features": features.model_dump(), "sha256": sha256, "task": Binary().as_dict()})
     )
+    asked = made_up(features, random)
+    answers = artefact.predict(artefact.load_session(model, sha256), asked, features)
+    rows = pa.table({name: pa.array(values) for name, values in asked.items()})
+    pq.write_table(artefact.with_answers(rows, Binary(), answers), model / artefact.HOLDOUT)
     settings = load_settings().model_copy(update={"data": folder})
     declare(settings, State(pipeline.name, 1, 1, str(model), sha256))
 
 
-def _train(training: Training) -> bytes:
+def _train(training: Training, columns: dict[str, np.ndarray]) -> bytes:
     from include.training.in_memory import learn
 
-    columns = made_up(training.features, np.random.default_rng(0))
     return learn(training, Binary(), columns, columns[training.features.numeric[0]] > 50).graph()
 
 

@@ -38,17 +38,18 @@ async def _receive(request: Request, at_most: int) -> bytes:
 
 
 def _check_kind(request: Request, at_most: int) -> None:
-    kind = request.headers.get("content-type", "application/json").split(";")[0].strip().lower()
+    headers = dict(reversed(request.scope["headers"]))  # the first of a name counts; as text they would cost more
+    kind = headers.get(b"content-type", b"application/json").decode("latin-1").split(";")[0].strip().lower()
     if kind != "application/json":
         raise BadRequestError(
             f"Content-Type is '{kind[:60]}', expected application/json.", status=415, reason="body_kind"
         )
-    coding = request.headers.get("content-encoding", "identity").strip().lower()
+    coding = headers.get(b"content-encoding", b"identity").decode("latin-1").strip().lower()
     if coding != "identity":
         raise BadRequestError(
             f"Content-Encoding is '{coding[:60]}': send the body as it is.", status=415, reason="body_kind"
         )
-    announced = request.headers.get("content-length", "0")
+    announced = headers.get(b"content-length", b"0").decode("latin-1")
     if announced.isdecimal() and int(announced[:20]) > at_most:
         raise _too_large(at_most)
 

@@ -141,13 +141,15 @@ class _Part:
 
 def _group(batch: list[Captured]) -> dict[tuple[str, str, pa.Schema], dict[str, list[Any]]]:
     groups: dict[tuple[str, str, pa.Schema], dict[str, list[Any]]] = defaultdict(lambda: defaultdict(list))
-    schemas: dict[tuple[str, int], pa.Schema] = {}
+    known: dict[tuple[str, int, str], dict[str, list[Any]]] = {}  # a schema takes longer to make than a row to append
     for request in batch:
-        mark = (request.pipeline, request.version)
-        schema = schemas.setdefault(mark, capture_schema(request.key, request.features, request.task))
         today = request.at.date().isoformat()
         for number, day in enumerate(request.days):
-            rows = groups[request.pipeline, day or today, schema]
+            mark = (request.pipeline, request.version, day or today)
+            rows = known.get(mark)
+            if rows is None:
+                schema = capture_schema(request.key, request.features, request.task)
+                rows = known[mark] = groups[request.pipeline, day or today, schema]
             rows[ANSWER_ID].append(request.ids[number])
             rows[request.key].append(str(request.keys[number]))
             rows[ANSWER_DAY].append(day or today)

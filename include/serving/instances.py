@@ -7,12 +7,17 @@ from dataclasses import dataclass
 from datetime import date
 from typing import Any
 
+import msgspec
+
 from include.errors import BadRequestError
 from include.recipe import Features
 from include.serving.limits import endpoint_limits
 
 _FLOAT32_MAX = 3.4e38
 _MOST_DIGITS = 400
+_NUMBERS = (float, int)  # and no boolean
+_MISSING = object()
+_FAST = msgspec.json.Decoder(dict[str, list[dict[str, Any]]])
 
 
 @dataclass(frozen=True)
@@ -32,7 +37,7 @@ def read_instances(rows: list[dict[str, Any]], *, key: str, day: str, features: 
     :raises BadRequestError: naming the field and the row.
     """
     columns: dict[str, list[Any]] = {}
-    columns |= {name: [_float(value) for value in _column(rows, name, _check_number)] for name in features.numeric}
+    columns |= {name: _numbers(rows, name) for name in features.numeric}
     columns |= {name: _column(rows, name, _check_text) for name in (*features.categorical, *features.text)}
     columns |= {name: [_picture(value) for value in _column(rows, name, _check_picture)] for name in features.image}
     return Instances(
@@ -47,6 +52,31 @@ def rows_of(body: bytes) -> list[dict[str, Any]]:
 
     :raises BadRequestError: if it has none, too many, or something else.
     """
+    rows = _fast_rows_of(body)
+    return _careful_rows_of(body) if rows is None else rows
+
+
+def _fast_rows_of(body: bytes) -> list[dict[str, Any]] | None:
+    """Return the rows of a body that is certainly right, in a fifth of the time; None if that is not certain."""
+    try:
+        content = _FAST.decode(body)
+    except (ValueError, RecursionError):
+        return None
+    rows = content.get("instances")
+    if not rows or len(rows) > endpoint_limits().rows:
+        return None
+    # A name that is there twice is lost in decoding: there are more colons then than names. (Or some are in texts.)
+    num_colons = body.count(b":") - len(content) - sum(map(len, rows))
+    if num_colons and (b"\\u" in body or num_colons != sum(map(_num_colons, rows))):
+        return None
+    return rows
+
+
+def _num_colons(row: dict[str, Any]) -> int:
+    return sum(text.count(":") for pair in row.items() for text in pair if type(text) is str)
+
+
+def _careful_rows_of(body: bytes) -> list[dict[str, Any]]:
     try:
         content = json.loads(body, object_pairs_hook=_object, parse_int=_int)
     except RecursionError as error:
@@ -72,6 +102,18 @@ def rows_of(body: bytes) -> list[dict[str, Any]]:
             raise BadRequestError(f"Row {number} is {_kind(row)}, expected an object.", field="instances", row=number)
         _check_once(row, number)
     return rows
+
+
+def _numbers(rows: list[dict[str, Any]], name: str) -> list[float | None]:
+    values: list[float | None] = []
+    for row in rows:
+        value = row.get(name, _MISSING)
+        if value is not None:
+            if type(value) not in _NUMBERS or not -_FLOAT32_MAX <= value <= _FLOAT32_MAX:
+                return [_float(found) for found in _column(rows, name, _check_number)]  # which says what is wrong
+            value = float(value)
+        values.append(value)
+    return values
 
 
 def _column(rows: list[dict[str, Any]], name: str, check: Callable[[Any], str | None]) -> list[Any]:
