@@ -9,15 +9,17 @@ import typer
 from rich.markup import escape
 from rich.table import Table
 
-from include.commands import console, onboarding, quarantine, replay, services
+from include.commands import console, onboarding, quarantine, replay, score, services
 from include.config import load_pipeline, load_pipelines, pipeline_schema
 from include.errors import (
+    ArtefactError,
     BackupError,
     BadDeliveryError,
     ConfigError,
     EndpointError,
     ErasureError,
     NotEnoughDataError,
+    PublishError,
     SchemaError,
     SourceUnavailableError,
     StackError,
@@ -103,6 +105,7 @@ def rollback(
 
 
 app.add_typer(quarantine.app, name="quarantine")
+app.command()(score.score)
 
 
 @app.command()
@@ -168,12 +171,14 @@ def main() -> None:
     try:
         app()
     except (
+        ArtefactError,
         BackupError,
         BadDeliveryError,
         ConfigError,
         EndpointError,
         ErasureError,
         NotEnoughDataError,
+        PublishError,
         SchemaError,
         SourceUnavailableError,
         StackError,
