@@ -24,14 +24,14 @@ def score(
         from include.scoring import job
 
         scored = job.score(loaded, first, last, version)
-    console.print(table_of(pipeline, scored))
+    console.print(table_of(scored))
     console.print(f"They are in {scored.folder}", markup=False, soft_wrap=True)
 
 
-def table_of(pipeline: str, scored: "Scored") -> Table:
+def table_of(scored: "Scored") -> Table:
     """Return what was scored as a table of one line."""
     days = sorted(scored.days)
-    table = Table("pipeline", "version", "days", "from", "to", "rows", "without an answer", "seconds", box=None)
+    table = Table("version", "days", "from", "to", "rows", "no answer", "seconds", box=None)
     rows = (f"{sum(scored.days.values()):,}", f"{scored.num_unanswered:,}", f"{scored.seconds:.1f}")
-    table.add_row(pipeline, str(scored.version), str(len(days)), days[0], days[-1], *rows)
+    table.add_row(str(scored.version), str(len(days)), days[0], days[-1], *rows)
     return table

@@ -11,6 +11,7 @@ from uuid import uuid4
 import pyarrow as pa
 from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import types as T  # noqa: N812
+from pyspark.sql.pandas.types import from_arrow_schema
 
 from include import lake
 from include.atomic import writing
@@ -111,11 +112,7 @@ def pick(schema: pa.Schema, scorer: Scorer) -> pa.Schema:
 
 def answered(spark: SparkSession, paths: Sequence[str], needed: pa.Schema, scorer: Scorer) -> DataFrame:
     """Return the answers to the rows of some files of the clean table."""
-    rows = spark.read.schema(_as_spark(spark, needed)).parquet(*paths)
+    rows = spark.read.schema(from_arrow_schema(needed)).parquet(*paths)
     made = [(ANSWER_DAY, pa.string()), (ANSWER_VERSION, pa.int64()), *scorer.task.fields, (PARTITION, pa.string())]
-    schema = T.StructType([rows.schema[scorer.key], *_as_spark(spark, pa.schema(made))])
+    schema = T.StructType([rows.schema[scorer.key], *from_arrow_schema(pa.schema(made))])
     return rows.mapInArrow(partial(answers, scorer=scorer), schema)
-
-
-def _as_spark(spark: SparkSession, schema: pa.Schema) -> T.StructType:
-    return spark.createDataFrame(schema.empty_table()).schema
