@@ -9,15 +9,17 @@ import typer
 from rich.markup import escape
 from rich.table import Table
 
-from include.commands import console, keys, onboarding, quarantine, replay, services
+from include.commands import console, keys, onboarding, quarantine, replay, score, services
 from include.config import load_pipeline, load_pipelines, pipeline_schema
 from include.errors import (
+    ArtefactError,
     BackupError,
     BadDeliveryError,
     ConfigError,
     EndpointError,
     ErasureError,
     NotEnoughDataError,
+    PublishError,
     SchemaError,
     SourceUnavailableError,
     StackError,
@@ -104,6 +106,7 @@ def rollback(
 
 app.add_typer(quarantine.app, name="quarantine")
 app.add_typer(keys.app, name="keys")
+app.command()(score.score)
 
 
 @app.command()
@@ -169,12 +172,14 @@ def main() -> None:
     try:
         app()
     except (
+        ArtefactError,
         BackupError,
         BadDeliveryError,
         ConfigError,
         EndpointError,
         ErasureError,
         NotEnoughDataError,
+        PublishError,
         SchemaError,
         SourceUnavailableError,
         StackError,

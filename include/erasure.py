@@ -114,7 +114,7 @@ def _tables(pipeline: Pipeline, value: str) -> Iterator[tuple[Path, Keep]]:
         about = [_is_about(text, {pipeline.key, pipeline.label_key}, value) for text in rows["row"].to_pylist()]
         return pa.array([not each for each in about], pa.bool_())
 
-    for pattern in ("predictions/day=*/[!.]*.parquet", "runs/*/windows.parquet"):
+    for pattern in ("predictions/day=*/[!.]*.parquet", "scores/*/day=*/[!.]*.parquet", "runs/*/windows.parquet"):
         yield from ((path, is_another) for path in sorted(lake.glob(pattern)))
     yield from ((path, holds_another) for path in sorted(lake.glob("quarantine/run=*/day=*/[!._]*.parquet")))
     folders = [*(settings.models / pipeline.name).glob("*"), *_tracked_models(settings.data, pipeline.name)]

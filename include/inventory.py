@@ -19,6 +19,7 @@ _PATTERNS: dict[Kind, str] = {
     "landed": "raw/*/day=*/*.rows*.parquet",  # what is made of a delivery; a delivered Parquet has no `.rows`
     "quarantine": "quarantine/run=*",
     "predictions": "predictions/day=*",
+    "scores": "scores/version=*/day=*",
     "runs": "runs/*",
 }
 

@@ -5,7 +5,7 @@ import logging
 import shutil
 import time
 import warnings
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
@@ -85,10 +85,7 @@ def read_clean(
 
     :raises NotEnoughDataError: if nothing was published yet.
     """
-    pipeline = load_pipeline(pipeline_name)
-    table = open_table(pipeline_name)
-    if table is None or table.current_snapshot() is None:
-        raise NotEnoughDataError(f"{pipeline_name}: the clean table is empty. Ingest some days first.")
+    pipeline, table = load_pipeline(pipeline_name), _published_table(pipeline_name)
     order = [pipeline.date, pipeline.key]
     scan = table.scan(
         row_filter=f"{pipeline.date} >= '{first}' and {pipeline.date} <= '{last}'",
@@ -106,9 +103,7 @@ def clean_days(
 
     :raises NotEnoughDataError: if nothing was published yet.
     """
-    pipeline, table = load_pipeline(pipeline_name), open_table(pipeline_name)
-    if table is None or table.current_snapshot() is None:
-        raise NotEnoughDataError(f"{pipeline_name}: the clean table is empty. Ingest some days first.")
+    pipeline, table = load_pipeline(pipeline_name), _published_table(pipeline_name)
     scan = table.scan(
         row_filter=f"{pipeline.date} >= '{first}' and {pipeline.date} <= '{last}'",
         selected_fields=tuple(dict.fromkeys([*columns, pipeline.key])),
@@ -120,6 +115,20 @@ def clean_days(
     reader = ArrowScan(table.metadata, table.io, scan.projection(), AlwaysTrue())
     for day in sorted(files):
         yield day, reader.to_table(files[day]).sort_by(pipeline.key).select(columns)
+
+
+def clean_files(pipeline_name: str) -> tuple[pa.Schema, dict[str, dict[str, int]]]:
+    """Return the table's columns, and by day the paths of its files as it stands now, each with its number of rows.
+
+    For who reads them in parallel: once replaced, they stay for another `retention.snapshots_days`.
+
+    :raises NotEnoughDataError: if nothing was published yet.
+    """
+    table = _published_table(pipeline_name)
+    files: dict[str, dict[str, int]] = defaultdict(dict)
+    for task in table.scan().plan_files():
+        files[_day_of(task.file.partition[0])][str(local_path(task.file.file_path))] = task.file.record_count
+    return table.schema().as_arrow(), {day: files[day] for day in sorted(files)}
 
 
 def current_snapshot(pipeline_name: str) -> str | None:
@@ -189,6 +198,13 @@ def expire(pipeline_name: str, older_than_days: int, now: datetime | None = None
     gone = before - len(table.snapshots())
     log.info("Expired of %s: %s snapshots, %s staged folders, %s metadata files", pipeline_name, gone, folders, files)
     return {"snapshots": gone, "folders": folders, "metadata_files": files}
+
+
+def _published_table(pipeline_name: str) -> Table:
+    table = open_table(pipeline_name)
+    if table is None or table.current_snapshot() is None:
+        raise NotEnoughDataError(f"{pipeline_name}: the clean table is empty. Ingest some days first.")
+    return table
 
 
 def _replace_days(table: Table, column: str, days: Iterable[str], files: list[str], folder: str) -> None:

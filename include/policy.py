@@ -199,6 +199,7 @@ class Retention(Strict):
     )
     quarantine_days: Days = Field(90, description="Rows that broke a rule, for people to look at and repair.")
     predictions_days: Days = Field(90, description="What the endpoint was asked and answered; labels may come so late.")
+    scores_days: Days = Field(90, description="Answers to whole days that were asked for by `evergreen score`.")
     reports_days: Days = Field(180, description="Pages of validation, drift and quality.")
     runs_days: int = Field(30, ge=2, description="Files that one task of a run hands to the next.")
     snapshots_days: int = Field(30, ge=2, description="Former states of the clean table, except those models pin.")

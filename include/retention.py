@@ -13,7 +13,7 @@ from include.ledger import Release, Request, Window
 from include.pipeline import Pipeline
 from include.policy import Retention
 
-Kind = Literal["raw", "landed", "quarantine", "predictions", "reports", "runs", "models", "temporary"]
+Kind = Literal["raw", "landed", "quarantine", "predictions", "scores", "reports", "runs", "models", "temporary"]
 
 TEMPORARY_DAYS = 1  # no single file takes a day to be written, and no removal to be finished
 _IN_USE = ("candidate", "approved", "promoting", "champion")
@@ -54,6 +54,7 @@ def days_kept(policy: Retention) -> Mapping[Kind, int | None]:
         "landed": policy.runs_days + 1,
         "quarantine": policy.quarantine_days,
         "predictions": policy.predictions_days,
+        "scores": policy.scores_days,
         "reports": policy.reports_days,
         "runs": policy.runs_days,
         "models": policy.models_days,

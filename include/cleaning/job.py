@@ -69,7 +69,7 @@ def run(spec: CleaningSpec) -> str:
         clean_rows = rules.clean_rows(checked.observe(broken, F.count(rules.BROKEN).alias("rows")))
         # `partitionBy` takes its column out of the files, and the table needs the date in them: it gets a copy.
         clean_rows = clean_rows.select(F.col(SOURCE_DAY).alias("_p"), *rules.columns_of(pipeline))
-        _write(clean_rows.sortWithinPartitions("_p", pipeline.key), Path(spec.folder) / "data", "_p")
+        write_days(clean_rows.sortWithinPartitions("_p", pipeline.key), Path(spec.folder) / "data", "_p")
         bad = []
         if checked_labels is not None:
             if any(_may_be_unknown(day, pipeline) for day in days.values()):
@@ -81,7 +81,7 @@ def run(spec: CleaningSpec) -> str:
             bad.append(rules.quarantined_rows(checked, "events"))
         if bad:
             rows = reduce(DataFrame.union, bad).repartition("day")
-            _write(rows.sortWithinPartitions("day", SOURCE_FILE, SOURCE_ROW), quarantine, "day")
+            write_days(rows.sortWithinPartitions("day", SOURCE_FILE, SOURCE_ROW), quarantine, "day")
     return _summarise(spec, pipeline.training.target, list(days), quarantine)
 
 
@@ -163,8 +163,8 @@ def _may_be_unknown(day: Landed, pipeline: Pipeline) -> bool:
     return not pc.all(pc.is_in(pa.chunked_array(labels, pa.string()).drop_null(), value_set=known)).as_py()
 
 
-def _write(rows: DataFrame, folder: Path, day: str) -> None:
-    """Write one sorted file per day into a folder per day; rows of a day are together since they were read."""
+def write_days(rows: DataFrame, folder: Path, day: str) -> None:
+    """Write one file per day into a folder per day: of rows that are together by day, and sorted by it first."""
     writer = rows.write.mode("overwrite").partitionBy(day).option("compression", "zstd")
     writer.option("mapreduce.fileoutputcommitter.marksuccessfuljobs", "false").parquet(str(folder))
 

@@ -3,6 +3,7 @@
 import logging
 import os
 import socket
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from urllib.parse import urlsplit
@@ -51,6 +52,7 @@ def local_session() -> SparkSession:
     """Return this process's own session; under `spark-submit` the master is the one given there."""
     submitted = "PYSPARK_GATEWAY_PORT" in os.environ
     remote = os.environ.pop("SPARK_REMOTE", None)  # pyspark refuses a master while this variable is set
+    os.environ.setdefault("PYSPARK_PYTHON", sys.executable)  # else its workers are whatever `python3` is on PATH
     try:
         builder = SparkSession.builder if submitted else SparkSession.builder.master("local[*]")
         builder = builder.config("spark.ui.enabled", "false").config("spark.ui.showConsoleProgress", "false")

@@ -66,5 +66,7 @@ def dry_run(
         is_good = stage.is_good
     if not is_good:
         raise typer.Exit(1)
-    stages = ", ".join(f"{pipeline}__{stage}" for stage in ("ingest", "monitor", "train", "deploy", "rollback"))
+    stages = ", ".join(
+        f"{pipeline}__{stage}" for stage in ("ingest", "monitor", "train", "deploy", "rollback", "score")
+    )
     console.print(f"Nothing of this was kept. The DAGs {stages} will be there in Airflow within 30 s.")

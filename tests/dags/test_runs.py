@@ -8,11 +8,14 @@ from datetime import date, timedelta
 from pathlib import Path
 
 import httpx
+import pyarrow.parquet as pq
 import pytest
 
+from include import lake
 from include.artefact import read_manifest
 from include.demo.airflow_api import wait_until
 from include.ledger import Request, nights, open_ledger, releases, requests
+from include.settings import load_settings
 from include.training.spec import work_folder
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -138,6 +141,19 @@ def test_deploy_by_hand_makes_the_newest_approved_release_the_champion(deployed,
         json={"instances": [{"ride_id": "x", "day": DAYS[3], "distance": 1.5, "carrier": "AA"}]},
     )
     assert answer.json()["version"] == 1
+
+
+def test_score_by_hand_leaves_the_answers_that_the_endpoint_gives(run, deployed, endpoint):
+    state, tasks = run("score", first=DAYS[1], last=DAYS[2], version=1)
+
+    assert state == "success", tasks
+    (path,) = load_settings().lake.glob(f"rides/scores/version=1/day={DAYS[2]}/*")
+    rows = pq.ParquetFile(path).read().to_pylist()
+    asked = lake.read_clean("rides", DAYS[2], DAYS[2], ["ride_id", "distance", "carrier"]).to_pylist()
+    said = httpx.post(f"{endpoint}/invocations/rides", json={"instances": asked}).json()["predictions"]
+    assert {row["ride_id"]: row["prediction"] for row in rows} == pytest.approx(
+        {row["ride_id"]: row["prediction"] for row in said}, abs=1e-6, rel=0
+    )
 
 
 def test_monitor_by_hand_looks_again_and_asks_for_nothing_where_nobody_was_served(run, deployed):

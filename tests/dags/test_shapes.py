@@ -31,6 +31,7 @@ STAGES = {
     },
     "deploy": {"verify": {"try_out", "promote"}, "try_out": {"promote"}, "promote": set()},
     "rollback": {"choose_version": {"roll_back"}, "roll_back": set()},
+    "score": {"score": set()},
 }
 SEARCH = {
     "claim_request": {"plan_trials", "run_trial", "choose_settings", "give_up"},

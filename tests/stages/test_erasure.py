@@ -25,6 +25,7 @@ def everywhere(lake, settings):
     """Leave one subject, and another with a name much like it, wherever rows of a subject come to lie."""
     rows = pa.table({"answer_id": ["1", "2", "3"], "ride_id": [KEY, OTHER, KEY], "prediction": [0.1, 0.2, 0.3]})
     put(lake / "predictions" / "day=2020-01-01" / "a.parquet", rows)
+    put(lake / "scores" / "version=1" / "day=2020-01-01" / "scores.parquet", rows)
     put(lake / "runs" / "rides.1" / "windows.parquet", rows.replace_schema_metadata({"evergreen": "{}"}))
     texts = [json.dumps({"ride_id": OTHER}), json.dumps({"malformed": f"x,{KEY},3"}), json.dumps({"ride_id": KEY})]
     put(lake / "quarantine" / "run=1" / "day=2020-01-01" / "part.parquet", pa.table({"row": texts}))
@@ -69,7 +70,7 @@ def test_a_subject_disappears_from_all_that_was_captured_and_derived(rides, ever
 
     outcome = erasure.erase(rides, KEY, really=True)
 
-    assert sum(outcome.erased.values()) == 2 + 2 + 2 + 4 * 2 + 1 + 1
+    assert sum(outcome.erased.values()) == 2 + 2 + 2 + 2 + 4 * 2 + 1 + 1
     assert holders(settings) == {"aaa.parquet", "aaa.csv.gz"}
     assert {path.rsplit("/")[-1] for path in outcome.elsewhere} == {"aaa.parquet", "aaa.csv.gz"}
 
@@ -92,7 +93,7 @@ def test_without_a_yes_it_only_says_what_would_go(rides, everywhere, settings):
 
     outcome = erasure.erase(rides, KEY, really=False)
 
-    assert sum(outcome.erased.values()) == 16
+    assert sum(outcome.erased.values()) == 18
     assert holders(settings) == before
 
 
@@ -103,7 +104,7 @@ def test_what_was_done_is_written_down_without_the_key(rides, everywhere, lake):
     first, second = map(json.loads, (lake / "erasures.jsonl").read_text().splitlines())
     assert KEY not in (lake / "erasures.jsonl").read_text()
     assert first["sha256"] == sha256(f"{first['salt']}{KEY}".encode()).hexdigest()
-    assert (first["rows"], second["rows"]) == (16, 0)
+    assert (first["rows"], second["rows"]) == (18, 0)
     assert datetime.fromisoformat(first["at"]).tzinfo == UTC
 
 

@@ -11,11 +11,19 @@ from include.ledger import Decision, Partition, Publication, Window, nights, ope
 from include.policy import Retention
 
 NOW = datetime.now(UTC)
-POLICY = {"raw_days": 20, "quarantine_days": 20, "predictions_days": 20, "reports_days": 20, "models_days": 20}
+POLICY = {
+    "raw_days": 20,
+    "quarantine_days": 20,
+    "predictions_days": 20,
+    "scores_days": 20,
+    "reports_days": 20,
+    "models_days": 20,
+}
 LEFT = {
     "raw/events/day=2020-01-01/aaa.csv",
     "quarantine/run=1/day=2020-01-01/part.parquet",
     "predictions/day=2020-01-01/a.parquet",
+    "scores/version=1/day=2020-01-01/scores.parquet",
     "reports/validation/2020-01-01/run.html.gz",
     "reports/drift/2020-01-01-v1.html.gz",
     "runs/1/landed.json",
@@ -91,7 +99,7 @@ def test_what_is_old_goes_and_what_is_young_stays(pipeline, leave, settings):
     removed = housekeeping.keep_house(pipeline, NOW)
 
     assert {kind for kind in removed if isinstance(removed[kind], dict)} == {
-        "raw", "quarantine", "predictions", "reports", "runs", "temporary"
+        "raw", "quarantine", "predictions", "scores", "reports", "runs", "temporary"
     }  # fmt: skip
     assert removed["reports"] == {"count": 2, "bytes": 2}
     assert len(left(settings)) == len(LEFT)

@@ -64,7 +64,14 @@ def test_what_late_labels_are_joined_with_lasts_as_long_as_they_are_waited_for(r
 
 def test_what_a_running_task_may_be_writing_is_never_removed():
     shortest = Retention(
-        raw_days=1, quarantine_days=1, predictions_days=1, reports_days=1, runs_days=2, models_days=2, snapshots_days=2
+        raw_days=1,
+        quarantine_days=1,
+        predictions_days=1,
+        scores_days=1,
+        reports_days=1,
+        runs_days=2,
+        models_days=2,
+        snapshots_days=2,
     )
 
     assert may_go([item(kind, days=0.9) for kind in get_args(Kind)], Needed(), shortest, NOW) == []
