@@ -115,6 +115,7 @@ Reason = Literal[
     "body_kind",
     "body_cut",
     "not_json",
+    "not_arrow",
     "rows",
     "bad_field",
     "unknown_pipeline",

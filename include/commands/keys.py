@@ -56,13 +56,13 @@ def revoke(name: Name) -> None:
     num_left = revoke_key(load_settings(), name)
     console.print(f"'{name}' may no longer ask.", markup=False)
     if not num_left:
-        console.print("No key is left: the endpoint answers everybody who reaches it.")
+        console.print("No key is left: nobody may ask. Add one, or remove the file of keys to let everybody in.")
 
 
 @app.command("list")
 def list_keys() -> None:
     """Show the keys; never their tokens, which are kept nowhere."""
-    from include.serving.keys import read_keys
+    from include.serving.keys import keys_path, read_keys
 
     found, now = read_keys(load_settings()), datetime.now(UTC)
     table = Table("name", "made", "good until", "rate", "pipelines", box=None)
@@ -74,7 +74,8 @@ def list_keys() -> None:
             key.rate or "any",
             ", ".join(key.pipelines or ["all"]),
         )
-    console.print(table if found else "There is no key: the endpoint answers everybody who reaches it.")
+    nobody = "There is no key: " + ("nobody may ask." if keys_path(load_settings()).exists() else "everybody may ask.")
+    console.print(table if found else nobody)
 
 
 def _until(key: "Key", now: datetime) -> str:

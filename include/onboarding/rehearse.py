@@ -175,7 +175,7 @@ def _verify(run: Rehearsal, stage: Stage) -> None:
 
 
 def _serve(run: Rehearsal, stage: Stage) -> None:
-    from include.serving.app import answer  # noqa: PLC0415
+    from include.serving.answering import answer  # noqa: PLC0415
     from include.serving.capture import Capture  # noqa: PLC0415
     from include.serving.metrics import Metrics  # noqa: PLC0415
     from include.serving.model import Service, load  # noqa: PLC0415

@@ -1,4 +1,4 @@
-"""This file reads a request's body: JSON as it is, not too large and not for ever, all checked while it arrives."""
+"""This file reads a request's body: of a known kind, not too large and not for ever, all checked while it arrives."""
 
 import asyncio
 
@@ -6,20 +6,21 @@ from fastapi import Request
 from starlette.requests import ClientDisconnect
 
 from include.errors import BadRequestError
+from include.serving.formats import FORMATS, Format
 from include.serving.limits import endpoint_limits
 
 
-async def read_body(request: Request) -> bytes:
-    """Return the body of a request.
+async def read_body(request: Request) -> tuple[bytes, Format]:
+    """Return the body of a request, and the form it has.
 
     :raises BadRequestError: if it is of another kind, larger than `body_bytes` (known from the header or after that
         many bytes, never after reading it all), slower than `body_seconds`, or cut off by the sender.
     """
     limits = endpoint_limits()
-    _check_kind(request, limits.body_bytes)
+    form = _form_of(request, limits.body_bytes)
     try:
         async with asyncio.timeout(limits.body_seconds):
-            return await _receive(request, limits.body_bytes)
+            return await _receive(request, limits.body_bytes), form
     except TimeoutError as error:
         raise BadRequestError(
             f"The body was not there after {limits.body_seconds:g} s: send it faster.", status=408, reason="body_time"
@@ -37,12 +38,13 @@ async def _receive(request: Request, at_most: int) -> bytes:
     return bytes(body)
 
 
-def _check_kind(request: Request, at_most: int) -> None:
+def _form_of(request: Request, at_most: int) -> Format:
     headers = dict(reversed(request.scope["headers"]))  # the first of a name counts; as text they would cost more
     kind = headers.get(b"content-type", b"application/json").decode("latin-1").split(";")[0].strip().lower()
-    if kind != "application/json":
+    form = FORMATS.get(kind)
+    if form is None:
         raise BadRequestError(
-            f"Content-Type is '{kind[:60]}', expected application/json.", status=415, reason="body_kind"
+            f"Content-Type is '{kind[:60]}', expected {' or '.join(FORMATS)}.", status=415, reason="body_kind"
         )
     coding = headers.get(b"content-encoding", b"identity").decode("latin-1").strip().lower()
     if coding != "identity":
@@ -52,6 +54,7 @@ def _check_kind(request: Request, at_most: int) -> None:
     announced = headers.get(b"content-length", b"0").decode("latin-1")
     if announced.isdecimal() and int(announced[:20]) > at_most:
         raise _too_large(at_most)
+    return form
 
 
 def _too_large(at_most: int) -> BadRequestError:

@@ -1,8 +1,11 @@
-"""This file describes requests and answers for the endpoint's `/docs`; `instances.py` and the tasks obey."""
+"""This file describes requests and answers for the endpoint's `/docs`, and what each served model wants to know."""
 
 from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field
+
+from include.serving.model import Models, Served
+from include.serving.seen import Seen
 
 
 class Asked(BaseModel):
@@ -45,10 +48,77 @@ class Problem(BaseModel):
     row: int | None
 
 
+ARROW_STREAM = "application/vnd.apache.arrow.stream"
 INVOCATION: dict[str, Any] = {
     "responses": {200: {"model": Answers}}
     | {status: {"model": Problem} for status in (400, 401, 403, 404, 413, 422, 429, 500, 503)},
     "openapi_extra": {
-        "requestBody": {"required": True, "content": {"application/json": {"schema": Asked.model_json_schema()}}}
+        "requestBody": {
+            "required": True,
+            "content": {
+                "application/json": {"schema": Asked.model_json_schema()},
+                ARROW_STREAM: {"schema": {"type": "string", "format": "binary"}},
+            },
+        }
     },
 }
+
+
+def with_models(page: dict[str, Any], models: Models) -> dict[str, Any]:
+    """Return the description with a page for each served model: its columns, and what training has seen in them."""
+    paths = dict(page["paths"])
+    for name in models.known():
+        if service := models.service(name):
+            served = service.champion
+            page_of_all = paths["/invocations/{pipeline}"]["post"]
+            rows = {"type": "array", "items": _row_schema(served)}
+            body = {"type": "object", "required": ["instances"], "properties": {"instances": rows}}
+            content = {"application/json": {"schema": body}}
+            paths[f"/invocations/{name}"] = {
+                "post": {
+                    **{key: value for key, value in page_of_all.items() if key != "parameters"},
+                    "operationId": f"invoke_{name}",
+                    "summary": f"Ask {name}, version {served.version}",
+                    "description": f"Predict {served.target} for each of `instances`.",
+                    "requestBody": {"required": True, "content": content},
+                }
+            }
+    return {**page, "paths": paths}
+
+
+def _row_schema(served: Served) -> dict[str, Any]:
+    """Return what a row holds; ranges and categories are what training has seen, others are answered, too."""
+    features, seen = served.features, served.seen
+    columns: dict[str, Any] = {}
+    for name in features.numeric:
+        columns[name] = {"type": ["number", "null"], "description": _range(seen.get(name))}
+    for name in features.categorical:
+        columns[name] = {"type": ["string", "null"], "description": _examples(seen.get(name))}
+    for name in features.text:
+        columns[name] = {"type": ["string", "null"], "description": "Any text."}
+    for name, image in features.image.items():
+        shape = f"{image.height} x {image.width} x {image.channels}"
+        columns[name] = {
+            "type": ["string", "array", "null"],
+            "description": f"A picture in base64, or its {shape} values.",
+        }
+    told = {
+        served.key: {
+            "type": ["string", "integer", "null"],
+            "description": "Names the event.",
+        },
+        served.date: {"type": ["string", "null"], "format": "date", "description": "The event's day."},
+    }
+    return {"type": "object", "required": list(columns), "properties": columns | told}
+
+
+def _range(seen: Seen | None) -> str:
+    if not isinstance(seen, tuple):
+        return "A number; null if it is not known."
+    return f"In training between {seen[0]:g} and {seen[1]:g}; null if it is not known."
+
+
+def _examples(seen: Seen | None) -> str:
+    if not isinstance(seen, list):
+        return "A category; null if it is not known."
+    return f"In training most often {', '.join(map(repr, seen))}; null if it is not known."

@@ -193,7 +193,7 @@ def _is_encodable(value: str) -> bool:
 
 def _kind(value: Any) -> str:
     kinds = {bool: "a boolean", str: "a string", list: "a list", dict: "an object", type(None): "null"}
-    return kinds.get(type(value), "a number")
+    return kinds.get(type(value), "a number" if isinstance(value, int | float) else f"a {type(value).__name__}")
 
 
 class _Doubled(dict[str, Any]):

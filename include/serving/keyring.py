@@ -35,7 +35,7 @@ class Keyring:
         self._look_at = 0.0
 
     def is_needed(self) -> bool:
-        """Say whether a key is needed: not as long as there is none.
+        """Say whether a key is needed: from the first one on, also when the last one was revoked.
 
         :raises BadRequestError: if the file of keys was never readable, so that nobody knows.
         """
@@ -46,7 +46,7 @@ class Keyring:
             raise BadRequestError(
                 "Nobody can be let in: the endpoint cannot read its keys. Its log says why.", status=503
             )
-        return bool(self._held)
+        return self._seen is not None
 
     def find(self, token: bytes) -> Held | None:
         """Return the key of a token, by its hash: how long that takes tells nothing about other tokens."""

@@ -7,6 +7,7 @@ import threading
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from include.artefact import features_of, load_session, predict, read_manifest
@@ -15,6 +16,7 @@ from include.learning.kinds import task_of
 from include.learning.task import Task
 from include.recipe import Features
 from include.serving.metrics import Metrics
+from include.serving.seen import Seen, seen_in_training
 from include.serving.state import Challenger, State, read_state, state_path
 from include.settings import Settings
 
@@ -37,9 +39,15 @@ class Served:
     model_uri: str
     key: str
     date: str
+    target: str
     features: Features
     task: Task
     session: "InferenceSession"
+
+    @cached_property
+    def seen(self) -> dict[str, Seen]:
+        """Return what training has seen, by column."""
+        return seen_in_training(self.model_uri, self.features)
 
 
 @dataclass(frozen=True)
@@ -87,7 +95,8 @@ def load(settings: Settings, pipeline_name: str, version: int, model_uri: str, s
     features, task = features_of(manifest), task_of(manifest)
     session = load_session(model_uri, sha256)
     predict(session, {name: [None] for name in features.names}, features)
-    return Served(pipeline_name, version, sha256, model_uri, pipeline.key, pipeline.date, features, task, session)
+    named = {"key": pipeline.key, "date": pipeline.date, "target": pipeline.training.target}
+    return Served(pipeline_name, version, sha256, model_uri, features=features, task=task, session=session, **named)
 
 
 class Models:

@@ -16,8 +16,8 @@ from include.learning.multiclass import Multiclass
 from include.ledger import open_ledger, releases
 from include.pipeline import ANSWER_DAY, ANSWER_VERSION
 from include.scoring import job
-from include.serving.app import answer
-from include.serving.model import load
+from include.serving.answering import answer
+from include.serving.model import Service, load
 from include.serving.state import State
 
 DAYS = ["2020-01-01", "2020-01-02", "2020-01-03"]
@@ -91,7 +91,7 @@ def champion(make_model, settings):
                 judged_until="", quality=0.5, metrics={}, gate={},
             )  # fmt: skip
             release.status = "champion"
-        return load(settings, State("rides", 1, 1, folder, sha256))
+        return Service(State("rides", 1, 1, folder, sha256), load(settings, "rides", 1, folder, sha256))
 
     return make
 
@@ -118,8 +118,7 @@ def test_a_range_is_answered_as_the_endpoint_answers_it(rides, champion, publish
     names = [field.name for field in task.fields]
     for day, rows in found.items():
         asked = lake.read_clean("rides", day, day, ["ride_id", "distance", "carrier"]).to_pylist()
-        content, _ = answer(served, json.dumps({"instances": asked}).encode())
-        said = json.loads(content)["predictions"]
+        said = json.loads(answer(served, json.dumps({"instances": asked}).encode()).content)["predictions"]
         assert list(rows[0]) == ["ride_id", ANSWER_DAY, ANSWER_VERSION, *names]
         assert {(row[ANSWER_DAY], row[ANSWER_VERSION]) for row in rows} == {(day, 1)}
         assert [row["ride_id"] for row in rows] == [each["ride_id"] for each in said]

@@ -156,7 +156,7 @@ def test_a_full_disk_is_said_once_and_ends_nothing(tmp_path, no_room, caplog, mo
 
 
 def test_it_can_be_switched_off(settings, monkeypatch):
-    monkeypatch.setattr("include.serving.app.endpoint_limits", lambda: Limits(access_log_mb=0))
+    monkeypatch.setattr("include.serving.endpoint.endpoint_limits", lambda: Limits(access_log_mb=0))
 
     with TestClient(create_app(settings)) as client:
         client.get("/ping")

@@ -90,14 +90,17 @@ def test_a_rotated_key_is_taken_until_its_overlap_ends(settings, still, ask, giv
     assert ask(still, third).status_code == 200
 
 
-def test_a_revoked_key_is_worthless_at_once(settings, still, ask, give_key):
+@pytest.mark.parametrize("others", [["other"], []])
+def test_a_revoked_key_is_worthless_at_once_and_the_last_one_opens_no_door(settings, still, ask, give_key, others):
     token = give_key()
-    give_key("other")
+    for name in others:
+        give_key(name)
     assert ask(still, token).status_code == 200
 
     revoke_key(settings, "shop")
 
     assert ask(still, token).status_code == 401
+    assert ask(still).status_code == 401
 
 
 @pytest.mark.parametrize(("path", "status"), [("/invocations/rides", 200), ("/invocations/trains", 403)])

@@ -210,7 +210,7 @@ def test_a_body_that_does_not_come_is_given_up(serve, settings, monkeypatch):
 
 
 def test_an_answer_that_is_no_number_is_refused_by_its_row(serve, settings, monkeypatch):
-    monkeypatch.setattr("include.serving.app.predict", lambda *_asked, **_how: np.array([0.5, np.nan]))
+    monkeypatch.setattr("include.serving.answering.predict", lambda *_asked, **_how: np.array([0.5, np.nan]))
     serve(1)
     with TestClient(create_app(settings)) as client:
         refused = ask(client, ROW, ROW)

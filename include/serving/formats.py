@@ -1,0 +1,111 @@
+"""This file is the two forms in which rows come and answers go: JSON, and Arrow's stream for who asks about many."""
+
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from typing import Any, ClassVar
+
+import msgspec
+import pyarrow as pa
+
+from include.errors import BadRequestError
+from include.pipeline import ANSWER_ID
+from include.serving.instances import rows_of
+from include.serving.limits import endpoint_limits
+from include.serving.model import Served
+
+Rows = list[dict[str, Any]]
+
+
+class Format(ABC):
+    """How bodies are written."""
+
+    media_type: ClassVar[str]
+
+    @staticmethod
+    @abstractmethod
+    def rows_of(body: bytes) -> Rows:
+        """Return the rows of a request's body.
+
+        :raises BadRequestError: if it has none, too many, or is something else.
+        """
+
+    @staticmethod
+    @abstractmethod
+    def write(served: Served, answers: Rows) -> bytes:
+        """Return the answers of a version as a body."""
+
+
+class Json(Format):
+    """`{"instances": [{...}, ...]}`, and `{"pipeline": …, "version": …, "predictions": [{...}, ...]}`."""
+
+    media_type = "application/json"
+    rows_of = staticmethod(rows_of)
+
+    @staticmethod
+    def write(served: Served, answers: Rows) -> bytes:
+        """Return the answers as one object."""
+        return msgspec.json.encode({"pipeline": served.pipeline, "version": served.version, "predictions": answers})
+
+
+class Arrow(Format):
+    """A table, a column per field; its answer says pipeline and version in the schema's metadata."""
+
+    media_type = "application/vnd.apache.arrow.stream"
+
+    @staticmethod
+    def rows_of(body: bytes) -> Rows:
+        """Return the rows of a table; a date is the text that JSON would have."""
+        try:
+            with pa.ipc.open_stream(body) as reader:
+                if len(set(reader.schema.names)) < len(reader.schema.names):
+                    raise BadRequestError("A column is there more than once.", status=400, reason="bad_field")
+                batches = _at_most(reader, endpoint_limits().rows)
+                table = pa.Table.from_batches(batches, reader.schema)
+            rows: Rows = table.cast(_in_words(table.schema)).to_pylist()
+        except (pa.ArrowException, OSError) as error:
+            raise BadRequestError(f"The body is no Arrow stream: {error}", status=400, reason="not_arrow") from error
+        if not rows:
+            raise BadRequestError("The table has no rows.", status=400, reason="rows", field="instances")
+        return rows
+
+    @staticmethod
+    def write(served: Served, answers: Rows) -> bytes:
+        """Return the answers as a stream."""
+        kinds = {ANSWER_ID: pa.string(), served.key: pa.string()} | {
+            field.name: field.type for field in served.task.fields
+        }
+        told = {"pipeline": served.pipeline, "version": str(served.version)}
+        columns = {name: [_as_map(answer[name]) for answer in answers] for name in kinds}
+        columns[served.key] = [str(key) for key in columns[served.key]]
+        table = pa.table(columns, schema=pa.schema(list(kinds.items()), metadata=told))
+        sink = pa.BufferOutputStream()
+        with pa.ipc.new_stream(sink, table.schema) as writer:
+            writer.write_table(table)
+        found: bytes = sink.getvalue().to_pybytes()
+        return found
+
+
+JSON, ARROW = Json(), Arrow()
+FORMATS: dict[str, Format] = {each.media_type: each for each in (JSON, ARROW)}
+
+
+def _at_most(reader: pa.RecordBatchStreamReader, most: int) -> Sequence[pa.RecordBatch]:
+    """Return a stream's batches, if they do not hold too many rows: a small body may say so of very many."""
+    batches, num_rows = [], 0
+    for batch in reader:
+        num_rows += len(batch)
+        if num_rows > most:
+            raise BadRequestError(
+                f"More than {most} rows in one request: split it.", status=413, reason="rows", field="instances"
+            )
+        batches.append(batch)
+    return batches
+
+
+def _in_words(schema: pa.Schema) -> pa.Schema:
+    kinds = [pa.string() if pa.types.is_date(field.type) else field.type for field in schema]
+    return pa.schema(list(zip(schema.names, kinds, strict=True)))
+
+
+def _as_map(value: Any) -> Any:
+    return list(value.items()) if isinstance(value, dict) else value
