@@ -59,6 +59,18 @@ class TrainingInterruptedError(RuntimeError):
     """A training was asked to end and has saved its state: the next try goes on from there."""
 
 
+class PlatformError(RuntimeError):
+    """A platform's API did not do what it was asked, this time."""
+
+
+class PlatformRefusedError(ValueError):
+    """A platform will not do what it was asked, however often: says which permission, quota or setting is missing."""
+
+
+class BudgetError(ValueError):
+    """A training would cost more than its pipeline may spend this month; nothing was started."""
+
+
 class ArtefactError(ValueError):
     """A model file is missing, altered, or does not reproduce its recorded predictions."""
 
