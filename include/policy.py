@@ -168,7 +168,8 @@ class Rollout(Strict):
         0.5,
         ge=0,
         description="How much further its answers may lie from the champion's than on the replayed requests: in "
-        "standard deviations of the champion's, or the Jensen-Shannon distance of classes.",
+        "standard deviations of the champion's (classes: Jensen-Shannon distance), or as a share, if they lie further "
+        "than 1 apart.",
     )
 
     @model_validator(mode="after")

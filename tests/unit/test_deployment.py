@@ -30,6 +30,8 @@ def tried(**changed):
         (replace(tried(p99_ms=20.0), champion=Seen(900, 0, 2.0)), True, "go_on", "p99 20.0 ms against 2.0"),
         (replace(FINE, shift=0.81), True, "roll_back", "lie 0.81 from the champion's"),
         (replace(FINE, shift=0.8), True, "go_on", "0.80 from the champion's (0.30 when replayed)"),
+        (replace(FINE, shift=6.6, expected_shift=4.4), True, "go_on", "6.60 from the champion's (4.40 when replayed)"),
+        (replace(FINE, shift=6.7, expected_shift=4.4), True, "roll_back", "at most 6.60"),
         (replace(FINE, shift=9.0, expected_shift=None), True, "go_on", "answers 9.00 from the champion's"),
         (replace(FINE, shift=None), True, "go_on", "quality -0.01"),
         (replace(FINE, quality_drop=0.11), True, "roll_back", "quality is worse by 0.11"),
