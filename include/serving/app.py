@@ -5,8 +5,8 @@ import difflib
 import json
 import logging
 import math
+import secrets
 import time
-import uuid
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime
@@ -18,7 +18,7 @@ import numpy.typing as npt
 from fastapi import APIRouter, FastAPI, Request, Response
 from fastapi.responses import RedirectResponse
 from fastapi_offline import FastAPIOffline
-from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
+from prometheus_client import CONTENT_TYPE_LATEST, Counter, Histogram, generate_latest
 from starlette.exceptions import HTTPException
 
 from include.artefact import predict
@@ -48,6 +48,7 @@ class Endpoint:
         self.metrics.registry.register(LedgerGauges(settings.ledger_url))
         self.models = Models(settings, self.metrics)
         self.capture = Capture(settings.lake, self.metrics)
+        self._kept_counters: dict[tuple[str, int], tuple[Counter, Histogram]] = {}
 
     @asynccontextmanager
     async def lifespan(self, _app: FastAPI) -> AsyncIterator[None]:
@@ -78,10 +79,20 @@ class Endpoint:
             log.exception("%s: a request failed.", name)
             return _problem("The prediction failed; the endpoint's log says why.", status=500)
         self.capture.put(captured)
-        self.metrics.requests.labels(name, "answered").inc()
-        self.metrics.latency.labels(name, captured.version).observe(time.perf_counter() - started)
+        answered, latency = self._counters(name, captured.version)
+        answered.inc()
+        latency.observe(time.perf_counter() - started)
         headers = {"X-Evergreen-Version": str(captured.version)}
         return Response(content, media_type="application/json", headers=headers)
+
+    def _counters(self, pipeline: str, version: int) -> tuple[Counter, Histogram]:
+        counters = self._kept_counters.get(
+            (pipeline, version)
+        )  # to look them up by labels takes twice what counting does
+        if counters is None:
+            answered, latency = self.metrics.requests.labels(pipeline, "answered"), self.metrics.latency
+            counters = self._kept_counters[pipeline, version] = (answered, latency.labels(pipeline, version))
+        return counters
 
 
 def create_app(settings: Settings | None = None) -> FastAPI:
@@ -148,7 +159,7 @@ def answer(served: Served, body: bytes) -> tuple[bytes, Captured]:
         features=served.features,
         task=served.task,
         at=datetime.now(UTC),
-        ids=[uuid.uuid4().hex for _ in answers],
+        ids=[secrets.token_hex(16) for _ in answers],
         keys=asked.keys,
         days=asked.days,
         columns=asked.columns,
