@@ -2,6 +2,7 @@
 
 import asyncio
 import difflib
+import gc
 import json
 import logging
 import math
@@ -55,6 +56,8 @@ class Endpoint:
         """Load what is declared before the first request; write what was captured after the last."""
         await asyncio.to_thread(self.models.start)
         self.capture.start()
+        gc.freeze()  # what is loaded stays: to look through it for garbage again and again would hold up requests
+        gc.set_threshold(20_000, 10, 10)  # a request leaves some 25 objects until it is captured, and no garbage
         yield
         await asyncio.to_thread(self.models.stop)
         await asyncio.to_thread(self.capture.stop)
