@@ -2,6 +2,7 @@
 
 import logging
 import threading
+import time
 import uuid
 from collections import defaultdict
 from dataclasses import dataclass
@@ -23,6 +24,7 @@ log = logging.getLogger(__name__)
 FLUSH_SECONDS = 1.0
 FLUSH_ROWS = 5_000
 MAX_WAITING_ROWS = 200_000
+_AT_ONCE, _PAUSE_SECONDS = 50, 0.001  # while lists are looked through, requests stand still: not for long
 
 
 @dataclass(frozen=True)
@@ -123,7 +125,9 @@ class Capture:
 def _group(batch: list[Captured]) -> dict[tuple[str, str, pa.Schema], dict[str, list[Any]]]:
     groups: dict[tuple[str, str, pa.Schema], dict[str, list[Any]]] = defaultdict(lambda: defaultdict(list))
     known: dict[tuple[str, int, str], dict[str, list[Any]]] = {}  # a schema takes longer to make than a row to append
-    for request in batch:
+    for turn, request in enumerate(batch, 1):
+        if turn % _AT_ONCE == 0:
+            time.sleep(_PAUSE_SECONDS)
         today = request.at.date().isoformat()
         for number, day in enumerate(request.days):
             mark = (request.pipeline, request.version, day or today)
