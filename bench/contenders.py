@@ -1,6 +1,7 @@
 """This file starts the servers that the endpoint is compared with, each with the endpoint's own model."""
 
 import os
+import signal
 import socket
 import subprocess
 import sys
@@ -78,7 +79,7 @@ class Contenders:
             wait_until(lambda: self._answers(url), 60, lambda: f"{command} does not serve: see {log.name}")
             yield url
         finally:
-            server.terminate()
+            os.killpg(server.pid, signal.SIGKILL)  # LitServe's processes outlive a gentle end of the first of them
             server.wait(30)
 
     def _answers(self, url: str) -> bool:

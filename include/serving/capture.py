@@ -5,6 +5,7 @@ What is waiting when a process is killed is lost: what came within the last seco
 
 import itertools
 import logging
+import time
 import uuid
 from collections import defaultdict
 from dataclasses import dataclass
@@ -26,6 +27,7 @@ log = logging.getLogger(__name__)
 
 FLUSH_ROWS = 5_000
 MAX_WAITING_ROWS = 200_000
+_AT_ONCE, _PAUSE_SECONDS = 50, 0.001  # while lists are looked through, requests stand still: not for long
 
 
 @dataclass(frozen=True)
@@ -142,7 +144,9 @@ class _Part:
 def _group(batch: list[Captured]) -> dict[tuple[str, str, pa.Schema], dict[str, list[Any]]]:
     groups: dict[tuple[str, str, pa.Schema], dict[str, list[Any]]] = defaultdict(lambda: defaultdict(list))
     known: dict[tuple[str, int, str], dict[str, list[Any]]] = {}  # a schema takes longer to make than a row to append
-    for request in batch:
+    for turn, request in enumerate(batch, 1):
+        if turn % _AT_ONCE == 0:
+            time.sleep(_PAUSE_SECONDS)
         today = request.at.date().isoformat()
         for number, day in enumerate(request.days):
             mark = (request.pipeline, request.version, day or today)
