@@ -8,13 +8,14 @@ from typing import Any
 
 from bench.record import write_down
 from include.settings import ROOT
-from soak import events, fuzz, kills, reliability, year
+from soak import events, fuzz, kills, reliability, rollout, year
 
 RESULTS = ROOT / "bench" / "soak.json"
 TRIALS: dict[str, Callable[[], dict[str, Any]]] = {
     "fuzz": fuzz.measure,
     "year": year.measure,
     "events": events.measure,
+    "rollout": rollout.measure,
     "kills": kills.measure,
 }
 

@@ -45,14 +45,19 @@ class Endpoint:
 
 
 @contextmanager
-def serving(folder: Path, pipeline_name: str = "flight_delays", workers: int = 1) -> Iterator[Endpoint]:
+def serving(
+    folder: Path,
+    pipeline_name: str = "flight_delays",
+    workers: int = 1,
+    pipelines: Path = ROOT / "config" / "pipelines",
+) -> Iterator[Endpoint]:
     """Serve a fresh model of a pipeline, with its data in a folder, for the length of a `with` block."""
     environment = os.environ | {
         "EVERGREEN_DATA": str(folder),
-        "EVERGREEN_PIPELINES": str(ROOT / "config" / "pipelines"),
+        "EVERGREEN_PIPELINES": str(pipelines),
         "PYTHONPATH": str(ROOT),
     }
-    pipeline = load_pipeline(pipeline_name, ROOT / "config" / "pipelines")
+    pipeline = load_pipeline(pipeline_name, pipelines)
     _declare(folder, pipeline)
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))

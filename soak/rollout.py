@@ -1,6 +1,7 @@
 """This file swaps versions, rolls back and kills a process of the endpoint while it is asked without pause."""
 
 import os
+import re
 import signal
 import statistics
 import tempfile
@@ -17,24 +18,28 @@ import pyarrow.parquet as pq
 from include import promotion, rollout, verification
 from include.ledger import open_ledger, releases
 from include.pipeline import ANSWER_ID, ANSWER_VERSION, Pipeline
-from include.settings import load_settings
+from include.settings import ROOT, load_settings, working_in
 from soak.endpoint import Endpoint, made_up, serving
 from soak.load import BROKEN, asking
 
 SWAPS, ROLLBACKS, REQUESTS = 20, 5, 200_000
 WORKERS = 2
-KILLED_AT, SHADOWED_AT = 7, 3  # swaps
-BAKE = "rollout: {shadow: live, steps: [25, 100], bake_minutes: 0.03, min_requests: 20}\n"
+KILLED_AT = 7  # swap in which a process of the endpoint is killed
+ROLLOUT = "rollout: {shadow: live, steps: [25, 100], bake_minutes: 0.03, min_requests: 20}"
 ROWS = 200
 
 
 def measure() -> dict[str, Any]:
     """Return how many of the requests failed, and what was done to the endpoint meanwhile."""
-    with (
-        tempfile.TemporaryDirectory(prefix="evergreen-soak-") as name,
-        serving(Path(name), workers=WORKERS) as endpoint,
-    ):
-        return _swap_under_load(Path(name), endpoint)
+    with tempfile.TemporaryDirectory(prefix="evergreen-soak-") as name, working_in(Path(name)):
+        folder, pipelines = Path(name), Path(name) / "pipelines"
+        pipelines.mkdir()
+        yaml = (ROOT / "config" / "pipelines" / "flight_delays.yaml").read_text()
+        (pipelines / "flight_delays.yaml").write_text(re.sub("^rollout: .*$", ROLLOUT, yaml, flags=re.MULTILINE))
+        with serving(folder, workers=WORKERS, pipelines=pipelines) as endpoint:
+            promotion._point_alias = lambda _: None  # made-up releases are in no registry
+            os.environ |= {"EVERGREEN_PIPELINES": str(pipelines), "EVERGREEN_ENDPOINT_URL": endpoint.url}
+            return _swap_under_load(folder, endpoint)
 
 
 def _swap_under_load(folder: Path, endpoint: Endpoint) -> dict[str, Any]:
