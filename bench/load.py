@@ -44,7 +44,7 @@ def on_its_core(server: AbstractContextManager[T]) -> Iterator[T]:
         yield started
 
 
-def ask(url: str, bodies: Path, seconds: float) -> Answered:
+def ask(url: str, bodies: Path, seconds: float, key: str = "") -> Answered:
     """Post the bodies of a file, one a line, in turn over 32 connections for some seconds.
 
     :raises RuntimeError: if wrk is not there, there is no second core for it, or an answer is no success.
@@ -55,7 +55,7 @@ def ask(url: str, bodies: Path, seconds: float) -> Answered:
     command = [wrk, "-t1", f"-c{CONNECTIONS}", f"-d{seconds:g}s", "--timeout", "30s", "-s", str(SCRIPT), url]
     done = subprocess.run(
         ["taskset", "-c", str(max(cores)), *command],  # noqa: S607
-        env=os.environ | {"BENCH_BODIES": str(bodies)},
+        env=os.environ | {"BENCH_BODIES": str(bodies), "BENCH_KEY": key},
         capture_output=True,
         check=True,
         text=True,

@@ -10,6 +10,7 @@ import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -17,11 +18,14 @@ import httpx
 import numpy as np
 from rich.console import Console
 
+from bench import swapping
 from bench.contenders import Contenders
 from bench.load import Answered, ask, on_its_core
 from include.demo.airflow_api import wait_until
 from include.errors import StackError
 from include.pipeline import Pipeline
+from include.serving.keys import add_key
+from include.settings import working_in
 from soak.endpoint import Endpoint, made_up, serving
 
 RUNS, SECONDS = 5, 5.0  # of each, in turn, after a short one
@@ -30,14 +34,18 @@ BODIES = 30
 
 def measure() -> dict[str, Any]:
     """Return what docs/benchmarks.md explains."""
-    with tempfile.TemporaryDirectory(prefix="evergreen-serving-") as temporary:
+    with tempfile.TemporaryDirectory(prefix="evergreen-serving-") as temporary, working_in(Path(temporary)) as settings:
         folder = Path(temporary)
+        # A key with a rate that it is checked against, as it would be in earnest.
+        key = add_key(settings, "bench", rate="1000000/second", pipelines=[], now=datetime.now(UTC))
         with on_its_core(serving(folder)) as endpoint:
             bodies = _write_requests(endpoint.pipeline, folder / "bodies.jsonl")
             others = Contenders(next(folder.glob("models/*/*/model.onnx")).parent, folder, bodies)
-            against = Against(f"{endpoint.url}/invocations/{endpoint.pipeline.name}", bodies)
+            against = Against(f"{endpoint.url}/invocations/{endpoint.pipeline.name}", bodies, key)
             bare = against.measure("bare", others.bare)
             captured = _wait_for_capture(endpoint)
+            bare["shadow_p99_ratio"] = swapping.shadow_p99_ratio(endpoint, against.p99_alone, RUNS)
+            bare["rollback_seconds"] = swapping.rollback_seconds(endpoint, RUNS)
             for name, start in {"litserve": others.litserve, "bentoml": others.bentoml}.items():
                 against.try_to_measure(name, start)
     return bare | against.ratios | {"requests_per_s": against.per_second, "p99_ms": against.p99_ms} | captured
@@ -49,6 +57,7 @@ class Against:
 
     url: str
     bodies: Path
+    key: str
     ratios: dict[str, float | None] = field(default_factory=dict)
     per_second: dict[str, list[int]] = field(default_factory=dict)
     p99_ms: dict[str, list[float]] = field(default_factory=dict)
@@ -56,8 +65,10 @@ class Against:
     def measure(self, name: str, server: Callable[[], AbstractContextManager[str]]) -> dict[str, float]:
         """Return throughput and p99 of the endpoint over those of a server: medians of the runs in turn."""
         with on_its_core(server()) as url:
-            ask(self.url, self.bodies, 1), ask(url, self.bodies, 1)
-            runs = [(ask(self.url, self.bodies, SECONDS), ask(url, self.bodies, SECONDS)) for _ in range(RUNS)]
+            ask(self.url, self.bodies, 1, self.key), ask(url, self.bodies, 1)
+            runs = [
+                (ask(self.url, self.bodies, SECONDS, self.key), ask(url, self.bodies, SECONDS)) for _ in range(RUNS)
+            ]
         ours, theirs = zip(*runs, strict=True)
         self._note(f"beside_{name}", ours)
         self._note(name, theirs)
@@ -72,6 +83,13 @@ class Against:
         except (RuntimeError, StackError, subprocess.SubprocessError) as error:
             self.ratios[name] = None
             Console().print(f"{name} was not measured: {error}")
+
+    def p99_alone(self) -> float:
+        """Return the endpoint's own p99 in one run."""
+        return self._ask().p99_ms
+
+    def _ask(self) -> Answered:
+        return ask(self.url, self.bodies, SECONDS, self.key)
 
     def _note(self, name: str, runs: tuple[Answered, ...]) -> None:
         self.per_second[name] = [round(run.per_second) for run in runs]

@@ -32,6 +32,8 @@ def write_page(results: dict[str, Any]) -> None:
         parts.append(_fuzz(results["fuzz"], results["about"]["fuzz"]))
     if "events" in results:
         parts.append(_events(results["events"], results["about"]["events"]))
+    if "rollout" in results:
+        parts.append(_rollout(results["rollout"], results["about"]["rollout"]))
     if "year" in results:
         parts.append(_year(results["year"], results["about"]["year"]))
     PAGE.write_text("\n".join(parts))
@@ -67,6 +69,18 @@ Kills, and the longest time until all was quiet again (heartbeat time-outs short
 
 def _cell(seconds: list[float]) -> str:
     return f"{len(seconds)}, {max(seconds):.0f} s" if seconds else ""
+
+
+def _rollout(found: dict[str, Any], about: dict[str, str]) -> str:
+    return f"""## Versions swapped under load
+
+{found["requests"]:,} requests to an endpoint of two processes ({about["date"]}, {about["commit"]}, `python -m soak rollout`,
+{found["seconds"] / 60:.0f} minutes), while {found["swaps"]} releases were verified, shadowed, tried at 25 and 100 % and promoted,
+{found["rollbacks"]} rolled back, and {found["worker_kills"]} of the processes killed in mid-canary: **{found["failed"]} failed**.
+{found["broken_connections"]} connections of the killed process ended without an answer and were answered when asked again; of its
+answers {found["answers_not_captured"]} were not captured, {found["captured_twice"]} twice. From the command until every process
+answered as the old version: {found["rollback_seconds"]} s.
+"""
 
 
 def _fuzz(found: dict[str, Any], about: dict[str, str]) -> str:

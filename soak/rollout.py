@@ -18,8 +18,8 @@ import pyarrow.parquet as pq
 from include import promotion, rollout, verification
 from include.ledger import open_ledger, releases
 from include.pipeline import ANSWER_ID, ANSWER_VERSION, Pipeline
-from include.settings import ROOT, load_settings, working_in
-from soak.endpoint import Endpoint, made_up, serving
+from include.settings import ROOT, working_in
+from soak.endpoint import Endpoint, approve, made_up, serving
 from soak.load import BROKEN, asking
 
 SWAPS, ROLLBACKS, REQUESTS = 20, 5, 200_000
@@ -45,10 +45,10 @@ def measure() -> dict[str, Any]:
 def _swap_under_load(folder: Path, endpoint: Endpoint) -> dict[str, Any]:
     pipeline = endpoint.pipeline
     began, swap_seconds, back_seconds, kills = time.monotonic(), [], [], 0
-    promotion.promote(_approve(pipeline, None))
+    promotion.promote(approve(pipeline, None))
     with asking(endpoint.port, f"/invocations/{pipeline.name}", _rows(pipeline), pipeline.key) as load:
         for number in range(1, SWAPS + 1):
-            release_id = _approve(pipeline, _champion(pipeline).version)
+            release_id = approve(pipeline, _champion(pipeline).version)
             started = time.monotonic()
             verification.verify(release_id)
             while not rollout.advance(release_id).is_over:
@@ -81,28 +81,6 @@ def _swap_under_load(folder: Path, endpoint: Endpoint) -> dict[str, Any]:
         "seconds": round(time.monotonic() - began, 1),
         "by_version": {version: number for (status, version), number in sorted(load.counts.items()) if status == "200"},
     }
-
-
-def _approve(pipeline: Pipeline, compared_with: int | None) -> str:
-    """Enter a release of the endpoint's model that the gate has approved, and return its id."""
-    (folder,) = (load_settings().models / pipeline.name).iterdir()
-    with open_ledger() as session:
-        number = releases.next_version(session, pipeline.name)
-        release = releases.add_release(
-            session,
-            pipeline.name,
-            f"request-{number}",
-            model_uri=str(folder),
-            sha256=verification.read_manifest(folder)["sha256"],
-            tracking_run="",
-            judged_until="2013-01-01",
-            quality=0.7,
-            metrics={},
-            gate={},
-            compared_with=compared_with,
-        )
-        releases.judge(session, release.id, approved=True, note="for a trial")
-        return release.id
 
 
 def _champion(pipeline: Pipeline) -> Any:
