@@ -1,7 +1,6 @@
 """This file starts the servers that the endpoint is compared with, each with the endpoint's own model."""
 
 import os
-import signal
 import socket
 import subprocess
 import sys
@@ -11,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import httpx
+import psutil
 
 from include.demo.airflow_api import wait_until
 from include.settings import ROOT
@@ -73,13 +73,15 @@ class Contenders:
                 env=os.environ | environment,
                 stdout=log,
                 stderr=log,
-                start_new_session=True,
             )
         try:
             wait_until(lambda: self._answers(url), 60, lambda: f"{command} does not serve: see {log.name}")
             yield url
         finally:
-            os.killpg(server.pid, signal.SIGKILL)  # LitServe's processes outlive a gentle end of the first of them
+            # Gently asked, LitServe's processes go on; BentoML's are no group.
+            for process in [*psutil.Process(server.pid).children(recursive=True), server]:
+                with suppress(psutil.NoSuchProcess):
+                    process.kill()
             server.wait(30)
 
     def _answers(self, url: str) -> bool:
