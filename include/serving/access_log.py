@@ -1,26 +1,25 @@
 """This file writes one line a request, as JSON, without ever making an answer wait for the disk."""
 
 import fcntl
-import json
 import logging
 import threading
+import time
 from datetime import UTC, datetime
 from logging.handlers import RotatingFileHandler
 from pathlib import Path
 from typing import Any, TextIO
 
+import msgspec
+
 log = logging.getLogger(__name__)
-access = logging.getLogger("evergreen.access")
-access.propagate = False  # one line a request is too much for the service's own log
 
 FLUSH_SECONDS = 1.0
 MAX_WAITING_LINES = 50_000
 FILES = 3  # the one that is written and two before it
-_encode = json.JSONEncoder(separators=(",", ":")).encode
 
 
 class AccessLog:
-    """A logger, and behind it a buffer that a thread writes away once a second.
+    """A buffer that a thread writes away once a second.
 
     Each worker process has the first file that no other holds, so that a restart goes on with it: as many as there are
     workers, each rotated.
@@ -47,14 +46,11 @@ class AccessLog:
             log.warning("There is no access log: %s", error)
             return
         self._file = _File(path, maxBytes=self._megabytes * 10**6 // FILES, backupCount=FILES - 1, delay=True)
-        access.setLevel(logging.INFO)
-        access.addHandler(self._buffer)
         self._thread = threading.Thread(target=self._write_forever, name="access-log", daemon=True)
         self._thread.start()
 
     def stop(self) -> None:
         """Write what waits, then stop."""
-        access.removeHandler(self._buffer)
         self._stop.set()
         if self._thread:
             self._thread.join(timeout=10)
@@ -67,7 +63,7 @@ class AccessLog:
     def write(self, line: dict[str, Any]) -> None:
         """Log one request."""
         if self._file:
-            access.info(line)
+            self._buffer.put(line)
 
     def _write_forever(self) -> None:
         while not self._stop.wait(FLUSH_SECONDS):
@@ -81,30 +77,26 @@ class AccessLog:
             log.exception("Writing the access log failed.")
 
 
-class _Buffer(logging.Handler):
+class _Buffer:
     """Lines that wait; when too many do, the next one that fits says how many were lost before it."""
 
     def __init__(self) -> None:
-        super().__init__()
-        self._waiting: list[logging.LogRecord] = []
+        self._waiting: list[tuple[float, dict[str, Any]]] = []
         self._num_lost = 0
 
-    def emit(self, record: logging.LogRecord) -> None:
+    def put(self, line: dict[str, Any]) -> None:
+        """Take a line in, which is made text later: whoever is answered does not wait for that."""
         if len(self._waiting) >= MAX_WAITING_LINES:
             self._num_lost += 1
             return
         if self._num_lost:
-            record.lost_before, self._num_lost = self._num_lost, 0
-        self._waiting.append(record)
+            line, self._num_lost = {**line, "lost_before": self._num_lost}, 0
+        self._waiting.append((time.time(), line))
 
     def take(self) -> list[str]:
         """Return the lines that wait, as JSON."""
-        self.acquire()
-        try:
-            records, self._waiting = self._waiting, []
-        finally:
-            self.release()
-        return [_line(record) for record in records]
+        lines, self._waiting = self._waiting, []
+        return [_line(at, said) for at, said in lines]
 
 
 class _File(RotatingFileHandler):
@@ -118,11 +110,9 @@ class _File(RotatingFileHandler):
         self._has_said = True
 
 
-def _line(record: logging.LogRecord) -> str:
-    when = datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds")
-    lost = {"lost_before": record.lost_before} if hasattr(record, "lost_before") else {}
-    said: dict[str, Any] = record.msg  # type: ignore[assignment]  # what `write` gave
-    return _encode({"time": when, **said, **lost})
+def _line(at: float, said: dict[str, Any]) -> str:
+    when = datetime.fromtimestamp(at, UTC).isoformat(timespec="milliseconds")
+    return msgspec.json.encode({"time": when, **said}).decode()
 
 
 def _own_file(folder: Path) -> tuple[Path, TextIO]:

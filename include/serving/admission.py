@@ -1,10 +1,12 @@
 """This file decides who may ask the endpoint: by key, by pipeline, by rate."""
 
+import multiprocessing
 from datetime import UTC, datetime
 
 from fastapi import Request
 
 from include.errors import BadRequestError
+from include.serving.headers import first_headers
 from include.serving.keyring import Held, Keyring
 from include.serving.metrics import Metrics
 from include.serving.rates import Rates
@@ -19,7 +21,7 @@ class Admission:
 
     def __init__(self, settings: Settings, metrics: Metrics) -> None:
         self._keyring = Keyring(settings)
-        self._rates = Rates(settings, metrics.unchecked)
+        self._rates = Rates(settings, metrics.unchecked, is_alone=multiprocessing.parent_process() is None)
 
     async def admit(self, request: Request, pipeline: str | None) -> None:
         """Let a request pass, and note in its visit whose key it has.
@@ -63,9 +65,9 @@ class Admission:
 
 
 def _token_of(request: Request) -> bytes:
-    scheme, _, token = request.headers.get("authorization", "").partition(" ")
-    found = token if scheme.lower() == "bearer" else request.headers.get("x-api-key", "")
-    return found.strip().encode("latin-1")  # as headers are decoded
+    headers = first_headers(request)
+    scheme, _, token = headers.get(b"authorization", b"").partition(b" ")
+    return (token if scheme.lower() == b"bearer" else headers.get(b"x-api-key", b"")).strip()
 
 
 def _check_good(held: Held, now: datetime) -> None:

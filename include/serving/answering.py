@@ -85,6 +85,8 @@ def choose(models: Models, pipeline: str | None) -> Service:
 
     :raises BadRequestError: if nothing is, or nobody can know which one is meant.
     """
+    if pipeline and (service := models.service(pipeline)):
+        return service
     known = models.known()
     if pipeline is None:
         if len(known) > 1:
@@ -94,8 +96,7 @@ def choose(models: Models, pipeline: str | None) -> Service:
                 reason="unknown_pipeline",
             )
         pipeline = known[0] if known else None
-    service = models.service(pipeline) if pipeline else None
-    if service:
+    if service := models.service(pipeline or ""):
         return service
     why = models.errors().get(pipeline or "")
     if why:

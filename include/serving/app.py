@@ -42,15 +42,15 @@ def create_app(settings: Settings | None = None) -> FastAPI:
 
     asked = APIRouter(route_class=DirectRoute)
 
-    @asked.post("/invocations", **INVOCATION)
-    async def invoke_only(request: Request) -> Response:
-        """Predict for each of `instances`, where only one pipeline is served."""
-        return await endpoint.invoke(request, None)
-
     @asked.post("/invocations/{pipeline}", **INVOCATION)
     async def invoke(request: Request, pipeline: str) -> Response:
         """Predict for each of `instances` with the named pipeline's model."""
         return await endpoint.invoke(request, pipeline)
+
+    @asked.post("/invocations", **INVOCATION)
+    async def invoke_only(request: Request) -> Response:
+        """Predict for each of `instances`, where only one pipeline is served."""
+        return await endpoint.invoke(request, None)
 
     _add_health(app, endpoint)
     app.include_router(asked)

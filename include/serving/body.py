@@ -1,12 +1,16 @@
 """This file reads a request's body: of a known kind, not too large and not for ever, all checked while it arrives."""
 
 import asyncio
+import types
+from collections.abc import Coroutine, Generator
+from typing import Any
 
 from fastapi import Request
 from starlette.requests import ClientDisconnect
 
 from include.errors import BadRequestError
 from include.serving.formats import FORMATS, Format
+from include.serving.headers import first_headers
 from include.serving.limits import endpoint_limits
 
 
@@ -19,14 +23,34 @@ async def read_body(request: Request) -> tuple[bytes, Format]:
     limits = endpoint_limits()
     form = _form_of(request, limits.body_bytes)
     try:
+        reading = _receive(request, limits.body_bytes)
+        try:
+            waited_for = reading.send(None)
+        except StopIteration as read:  # it was all there, as almost always: a timer would cost more than reading it
+            return read.value, form
         async with asyncio.timeout(limits.body_seconds):
-            return await _receive(request, limits.body_bytes), form
+            return await _rest(reading, waited_for), form
     except TimeoutError as error:
         raise BadRequestError(
             f"The body was not there after {limits.body_seconds:g} s: send it faster.", status=408, reason="body_time"
         ) from error
     except ClientDisconnect as error:
         raise BadRequestError("The body ended before it was complete.", status=400, reason="body_cut") from error
+
+
+@types.coroutine
+def _rest(reading: Coroutine[Any, Any, bytes], waited_for: Any) -> Generator[Any, Any, bytes]:
+    """Go on with a coroutine that was begun outside the event loop and waits for something."""
+    while True:
+        try:
+            try:
+                found = yield waited_for
+            except BaseException as error:  # noqa: BLE001  such as the end of the time: it is the coroutine's to handle
+                waited_for = reading.throw(error)
+            else:
+                waited_for = reading.send(found)
+        except StopIteration as read:
+            return read.value
 
 
 async def _receive(request: Request, at_most: int) -> bytes:
@@ -39,7 +63,7 @@ async def _receive(request: Request, at_most: int) -> bytes:
 
 
 def _form_of(request: Request, at_most: int) -> Format:
-    headers = dict(reversed(request.scope["headers"]))  # the first of a name counts; as text they would cost more
+    headers = first_headers(request)
     kind = headers.get(b"content-type", b"application/json").decode("latin-1").split(";")[0].strip().lower()
     form = FORMATS.get(kind)
     if form is None:

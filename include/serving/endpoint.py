@@ -71,7 +71,7 @@ class Endpoint:
     async def invoke(self, request: Request, pipeline: str | None) -> Response:
         """Answer one request, and keep what was asked."""
         visit = visit_of(request)
-        visit.pipeline = name = pipeline if pipeline and pipeline in self.models.known() else ""
+        visit.pipeline = name = pipeline if pipeline and self.models.is_known(pipeline) else ""
         try:
             await self.admission.admit(request, pipeline)
             service = choose(self.models, pipeline)

@@ -136,6 +136,10 @@ class Models:
         """Return the pipelines that are served or should be."""
         return sorted({*self._services, *self._errors})
 
+    def is_known(self, pipeline: str) -> bool:
+        """Return whether a pipeline is served or should be."""
+        return pipeline in self._services or pipeline in self._errors
+
     def errors(self) -> dict[str, str]:
         """Return why a declared state is not in service, by pipeline."""
         return dict(self._errors)

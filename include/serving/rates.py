@@ -15,7 +15,7 @@ from prometheus_client import Counter
 
 from include.errors import ConfigError
 from include.serving.keys import keys_path
-from include.serving.windows import FileWindows
+from include.serving.windows import FileWindows, OwnWindows
 from include.settings import Settings
 
 log = logging.getLogger(__name__)
@@ -28,10 +28,11 @@ class Rates:
     """Windows of a fixed length: within one, a key may ask so often; around the end of one, twice that may pass.
 
     :param unchecked: counts requests that were let through because nothing could be counted.
+    :param is_alone: no other process of this machine serves: nobody has to be told.
     """
 
-    def __init__(self, settings: Settings, unchecked: Counter) -> None:
-        self._limiter = FixedWindowRateLimiter(_storage(settings))
+    def __init__(self, settings: Settings, unchecked: Counter, *, is_alone: bool = False) -> None:
+        self._limiter = FixedWindowRateLimiter(_storage(settings, is_alone=is_alone))
         self._patience = CHECK_SECONDS if settings.limits_url else None  # a file answers at once, or fails
         self._unchecked = unchecked
         self._is_down = False
@@ -65,7 +66,9 @@ class Rates:
         self._unchecked.inc()
 
 
-def _storage(settings: Settings) -> Storage:
+def _storage(settings: Settings, *, is_alone: bool) -> Storage:
+    if not settings.limits_url and is_alone:
+        return OwnWindows("async+own://")
     if not settings.limits_url:
         return FileWindows(keys_path(settings).with_name("windows").as_uri())
     scheme = urlparse(settings.limits_url).scheme

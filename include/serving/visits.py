@@ -33,7 +33,7 @@ class Visit:
 
 def visit_of(request: Request) -> Visit:
     """Return what is noted about a request."""
-    visit: Visit = request.state.visit
+    visit: Visit = request.scope["state"]["visit"]
     return visit
 
 

@@ -18,6 +18,52 @@ BUCKETS, SLOTS = 512, 8  # slots in each
 _BUCKET_BYTES = SLOTS * _SLOT.size
 
 
+class OwnWindows(Storage):
+    """Counters of fixed windows in this process' memory, for one that shares them with nobody: there are few keys."""
+
+    STORAGE_SCHEME = ["async+own"]
+
+    def __init__(self, uri: str, wrap_exceptions: bool = False, **options: float | str | bool) -> None:
+        super().__init__(uri, wrap_exceptions, **options)
+        self._windows: dict[str, tuple[float, int]] = {}
+
+    @property
+    def base_exceptions(self) -> type[Exception]:
+        """Return what is raised where nothing can be counted: nothing is."""
+        return OSError
+
+    async def incr(self, key: str, expiry: int, amount: int = 1) -> int:
+        """Count in a key's window, or in a new one if it has ended, and return the count."""
+        now = time.time()
+        ends, count = self._windows.get(key, (0.0, 0))
+        if not now < ends <= now + expiry:
+            ends, count = now + expiry, 0
+        self._windows[key] = (ends, count + amount)
+        return count + amount
+
+    async def get(self, key: str) -> int:
+        """Return the count in a key's window."""
+        ends, count = self._windows.get(key, (0.0, 0))
+        return count if ends > time.time() else 0
+
+    async def get_expiry(self, key: str) -> float:
+        """Return when a key's window ends, in seconds since 1970; now, if it has none."""
+        return max(time.time(), self._windows.get(key, (0.0, 0))[0])
+
+    async def clear(self, key: str) -> None:
+        """Forget a key's window."""
+        self._windows.pop(key, None)
+
+    async def check(self) -> bool:
+        """Say whether it can be used: it can."""
+        return True
+
+    async def reset(self) -> int | None:
+        """Forget all windows."""
+        self._windows.clear()
+        return None
+
+
 class FileWindows(Storage):
     """Counters of fixed windows in a file of 128 kB; one bucket of it is read and one slot written under a lock.
 

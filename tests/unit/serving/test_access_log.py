@@ -1,5 +1,4 @@
 import json
-import logging
 
 import pytest
 from fastapi.testclient import TestClient
@@ -101,7 +100,8 @@ def test_workers_of_one_machine_write_files_of_their_own_and_a_restart_goes_on(t
         logs = [AccessLog(tmp_path, 1) for _ in range(2)]
         for each in logs:
             each.start()
-        logs[0].write({"status": 200})
+        for each in logs:
+            each.write({"status": 200})
         for each in logs:
             each.stop()
 
@@ -127,7 +127,7 @@ def test_lines_that_find_no_room_are_counted_in_the_next_one(monkeypatch):
     buffer = access_log._Buffer()
 
     def put(number):
-        buffer.handle(logging.makeLogRecord({"msg": {"number": number}}))
+        buffer.put({"number": number})
 
     for number in range(5):
         put(number)

@@ -33,6 +33,14 @@ def test_where_nothing_can_be_counted_everybody_passes_and_that_is_counted(setti
     assert len(caplog.records) == 1, "said once"
 
 
+@pytest.mark.parametrize("is_alone", [False, True])
+def test_a_key_asks_so_often_and_then_waits_for_its_windows_end(settings, unchecked, is_alone):
+    first, second = ask(Rates(settings, unchecked, is_alone=is_alone), 2)
+
+    assert (first, 3500 < second <= 3600) == (0, True)
+    assert keys_path(settings).with_name("windows").exists() is not is_alone
+
+
 def test_what_can_be_counted_again_is_limited_again(settings, unchecked, monkeypatch, caplog):
     monkeypatch.setattr(rating, "RETRY_SECONDS", 0)
     folder = keys_path(settings).parent
