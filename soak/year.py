@@ -155,7 +155,7 @@ def _endpoint() -> Iterator[Asking]:
     try:
         wait_until(lambda: server.started, 60, lambda: "the endpoint did not start")
         asking = Asking(f"http://127.0.0.1:{PORT}", PIPELINE, rows=100)
-        asking.flush = app.state.endpoint.capture.flush
+        asking.flush = app.endpoint.capture.flush
         yield asking
     finally:
         server.should_exit = True

@@ -2,7 +2,7 @@
 
 import asyncio
 
-from fastapi import APIRouter, FastAPI, Request, Response
+from fastapi import FastAPI, Request, Response
 from fastapi.responses import RedirectResponse
 from fastapi_offline import FastAPIOffline
 from prometheus_client import CONTENT_TYPE_LATEST
@@ -10,17 +10,15 @@ from starlette.exceptions import HTTPException
 
 from include.serving.contract import INVOCATION, with_models
 from include.serving.endpoint import Endpoint, as_json, problem
-from include.serving.route import DirectRoute
-from include.serving.visits import Visits, visit_of
+from include.serving.front import Front
+from include.serving.visits import visit_of
 from include.settings import Settings, load_settings
 
 
-def create_app(settings: Settings | None = None) -> FastAPI:
-    """Build the endpoint; `uvicorn --factory include.serving.app:create_app` serves it."""
+def create_app(settings: Settings | None = None) -> Front:
+    """Build the endpoint; `python -m include.serving` serves it."""
     endpoint = Endpoint(settings or load_settings())
     app = FastAPIOffline(title="Evergreen endpoint", lifespan=endpoint.lifespan)
-    app.state.endpoint = endpoint
-    app.add_middleware(Visits, metrics=endpoint.metrics, access_log=endpoint.access_log)
 
     @app.exception_handler(HTTPException)
     async def refuse(request: Request, error: HTTPException) -> Response:
@@ -40,24 +38,20 @@ def create_app(settings: Settings | None = None) -> FastAPI:
         page = await asyncio.to_thread(endpoint.metrics.page, endpoint.gauges)
         return Response(page, media_type=CONTENT_TYPE_LATEST)
 
-    asked = APIRouter(route_class=DirectRoute)
-
-    @asked.post("/invocations/{pipeline}", **INVOCATION)
+    @app.post("/invocations/{pipeline}", **INVOCATION)
     async def invoke(request: Request, pipeline: str) -> Response:
         """Predict for each of `instances` with the named pipeline's model."""
         return await endpoint.invoke(request, pipeline)
 
-    @asked.post("/invocations", **INVOCATION)
+    @app.post("/invocations", **INVOCATION)
     async def invoke_only(request: Request) -> Response:
         """Predict for each of `instances`, where only one pipeline is served."""
         return await endpoint.invoke(request, None)
 
     _add_health(app, endpoint)
-    app.include_router(asked)
     described = app.openapi
     app.openapi = lambda: with_models(described(), endpoint.models)  # type: ignore[method-assign]
-    app.router.routes.sort(key=lambda route: not isinstance(route, DirectRoute))  # looked through from the first on
-    return app
+    return Front(app, endpoint)
 
 
 def _add_health(app: FastAPI, endpoint: Endpoint) -> None:

@@ -12,6 +12,7 @@ from include.errors import BadRequestError
 from include.serving.formats import FORMATS, Format
 from include.serving.headers import first_headers
 from include.serving.limits import endpoint_limits
+from include.serving.visits import visit_of
 
 
 async def read_body(request: Request) -> tuple[bytes, Format]:
@@ -54,9 +55,10 @@ def _rest(reading: Coroutine[Any, Any, bytes], waited_for: Any) -> Generator[Any
 
 
 async def _receive(request: Request, at_most: int) -> bytes:
-    body = bytearray()
+    body, visit = bytearray(), visit_of(request)
     async for chunk in request.stream():
         body += chunk
+        visit.bytes = len(body)
         if len(body) > at_most:
             raise _too_large(at_most)
     return bytes(body)

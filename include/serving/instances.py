@@ -16,6 +16,7 @@ from include.serving.limits import endpoint_limits
 _FLOAT32_MAX = 3.4e38
 _MOST_DIGITS = 400
 _NUMBERS = (float, int)  # and no boolean
+_NUMBER_TYPES, _TEXT_TYPES = frozenset(_NUMBERS), frozenset({str, type(None)})
 _MISSING = object()
 _FAST = msgspec.json.Decoder(dict[str, list[dict[str, Any]]])
 
@@ -36,6 +37,8 @@ def read_instances(rows: list[dict[str, Any]], *, key: str, day: str, features: 
 
     :raises BadRequestError: naming the field and the row.
     """
+    if len(rows) == 1 and (one := _one_row(rows[0], features)):
+        return Instances([_key_of(rows[0].get(key), key, 0)], [_day_of(rows[0].get(day), day, 0)], one)
     columns: dict[str, list[Any]] = {}
     columns |= {name: _numbers(rows, name) for name in features.numeric}
     columns |= {name: _column(rows, name, _check_text) for name in (*features.categorical, *features.text)}
@@ -45,6 +48,29 @@ def read_instances(rows: list[dict[str, Any]], *, key: str, day: str, features: 
         days=[_day_of(row.get(day), day, number) for number, row in enumerate(rows)],
         columns=columns,
     )
+
+
+def _one_row(row: dict[str, Any], features: Features) -> dict[str, list[Any]] | None:
+    """Return the columns of a single row that is certainly right, in a third of the time; None if it may not be."""
+    if features.image:
+        return None
+    texts = (*features.categorical, *features.text)
+    try:
+        numbers, words = [row[name] for name in features.numeric], [row[name] for name in texts]
+    except KeyError:
+        return None
+    known = [value for value in numbers if value is not None]
+    if not set(map(type, known)) <= _NUMBER_TYPES or not set(map(type, words)) <= _TEXT_TYPES:
+        return None
+    # A sum with a NaN in it is NaN; each of two surrogates is no ASCII.
+    if known and not (-_FLOAT32_MAX <= min(known) <= max(known) <= _FLOAT32_MAX and sum(known) == sum(known)):
+        return None
+    if not all(word is None or word.isascii() for word in words):
+        return None
+    columns: dict[str, list[Any]] = {
+        name: [None if value is None else float(value)] for name, value in zip(features.numeric, numbers, strict=True)
+    }
+    return columns | {name: [word] for name, word in zip(texts, words, strict=True)}
 
 
 def rows_of(body: bytes) -> list[dict[str, Any]]:

@@ -85,8 +85,9 @@ class FileWindows(Storage):
 
     async def incr(self, key: str, expiry: int, amount: int = 1) -> int:
         """Count in a key's window, or in a new one if it has ended, and return the count."""
-        digest, now = _digest_of(key), time.time()
+        digest = _digest_of(key)
         with self._locked() as file:
+            now = time.time()  # not before the lock is held: another's window would seem to end too late
             offset, ends, count = _find(file, digest)
             # One that ends later than it can was written by a clock that has been put back since.
             if not now < ends <= now + expiry:

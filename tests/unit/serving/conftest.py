@@ -18,7 +18,7 @@ def still(settings, make_model):
     """A client of an endpoint whose model is loaded and which looks at its keys with every request."""
     declare(settings, State("rides", 1, 1, *make_model("m1")))
     app = create_app(settings)
-    app.state.endpoint.models.refresh()
+    app.endpoint.models.refresh()
     return TestClient(app)
 
 

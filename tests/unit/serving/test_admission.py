@@ -37,7 +37,7 @@ def test_the_file_is_looked_at_twice_a_second_and_not_with_every_request(still, 
     give_key()
     assert ask(still).status_code == 200, "not looked at yet"
 
-    monkeypatch.setattr(still.app.state.endpoint.admission._keyring, "_look_at", 0.0)
+    monkeypatch.setattr(still.app.endpoint.admission._keyring, "_look_at", 0.0)
     assert ask(still).status_code == 401
 
 

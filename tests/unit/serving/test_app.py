@@ -201,7 +201,7 @@ def test_a_body_that_does_not_come_is_given_up(serve, settings, monkeypatch):
 
     async def ask_slowly():
         scope = {"type": "http", "method": "POST", "path": "/invocations", "headers": [], "query_string": b""}
-        async with app.state.endpoint.lifespan(app):
+        async with app.endpoint.lifespan(app):
             await app(scope, never, send)
 
     asyncio.run(ask_slowly())

@@ -56,7 +56,7 @@ def test_what_takes_too_long_is_given_up_and_counts_until_it_ends():
 def test_a_large_request_beyond_the_bound_is_refused_by_the_endpoint(still, monkeypatch):
     rows = [{"ride_id": str(number), "distance": 1.0, "carrier": "AA"} for number in range(2000)]
     assert still.post("/invocations", json={"instances": rows}).status_code == 200
-    monkeypatch.setattr(still.app.state.endpoint.threads, "_at_once", 0)
+    monkeypatch.setattr(still.app.endpoint.threads, "_at_once", 0)
 
     refused = still.post("/invocations", json={"instances": rows})
 
