@@ -55,13 +55,17 @@ def _rest(reading: Coroutine[Any, Any, bytes], waited_for: Any) -> Generator[Any
 
 
 async def _receive(request: Request, at_most: int) -> bytes:
-    body, visit = bytearray(), visit_of(request)
-    async for chunk in request.stream():
-        body += chunk
-        visit.bytes = len(body)
-        if len(body) > at_most:
+    chunks, visit = list[bytes](), visit_of(request)
+    while True:
+        message = await request.receive()
+        if message["type"] == "http.disconnect":
+            raise ClientDisconnect
+        chunks.append(message.get("body", b""))
+        visit.bytes += len(chunks[-1])
+        if visit.bytes > at_most:
             raise _too_large(at_most)
-    return bytes(body)
+        if not message.get("more_body", False):
+            return chunks[0] if len(chunks) == 1 else b"".join(chunks)
 
 
 def _form_of(request: Request, at_most: int) -> Format:

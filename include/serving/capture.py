@@ -27,7 +27,7 @@ log = logging.getLogger(__name__)
 
 FLUSH_ROWS = 5_000
 MAX_WAITING_ROWS = 200_000
-_AT_ONCE, _PAUSE_SECONDS = 50, 0.001  # while lists are looked through, requests stand still: not for long
+_AT_ONCE, _PAUSE_SECONDS = 50, 0.001  # requests that are put together before others may be answered again
 
 
 @dataclass(slots=True)  # frozen would take four times as long to make, and one is made for each request
@@ -98,12 +98,8 @@ class Capture:
 
     def _write(self, batch: list[Captured]) -> None:
         """Write one file per pipeline, day and set of columns; what cannot be written waits for the next time."""
-        parts = self._unwritten + [
-            _Part(pipeline, day, pa.table(rows, schema=schema))
-            for (pipeline, day, schema), rows in _group(batch).items()
-        ]
         failed, problem = [], ""
-        for part in parts:
+        for part in self._unwritten + _parts_of(batch):
             try:
                 _write(self._lake / part.pipeline / "predictions" / f"day={part.day}", part.rows)
             except (OSError, RuntimeError, pa.ArrowException) as error:
@@ -141,19 +137,31 @@ class _Part:
     rows: pa.Table
 
 
-def _group(batch: list[Captured]) -> dict[tuple[str, str, pa.Schema], dict[str, list[Any]]]:
-    groups: dict[tuple[str, str, pa.Schema], dict[str, list[Any]]] = defaultdict(lambda: defaultdict(list))
-    known: dict[tuple[str, int, str], dict[str, list[Any]]] = {}  # a schema takes longer to make than a row to append
-    for turn, request in enumerate(batch, 1):
-        if turn % _AT_ONCE == 0:
+def _parts_of(batch: list[Captured]) -> list[_Part]:
+    """Return the rows as tables, made piece by piece: while one is made, requests stand still."""
+    pieces: dict[tuple[str, str, pa.Schema], list[pa.Table]] = defaultdict(list)
+    schemas: dict[tuple[str, int], pa.Schema] = {}  # to make one takes longer than a row
+    for start in range(0, len(batch), _AT_ONCE):
+        if start:
             time.sleep(_PAUSE_SECONDS)
+        for (pipeline, version, day), rows in _group(batch[start : start + _AT_ONCE], schemas).items():
+            schema = schemas[pipeline, version]
+            pieces[pipeline, day, schema].append(pa.table(rows, schema=schema))
+    return [_Part(pipeline, day, pa.concat_tables(tables)) for (pipeline, day, _), tables in pieces.items()]
+
+
+def _group(
+    requests: list[Captured], schemas: dict[tuple[str, int], pa.Schema]
+) -> dict[tuple[str, int, str], dict[str, list[Any]]]:
+    """Return columns by pipeline, version and day; the schemas of new versions are added to those known."""
+    groups: dict[tuple[str, int, str], dict[str, list[Any]]] = defaultdict(lambda: defaultdict(list))
+    for request in requests:
+        if (request.pipeline, request.version) not in schemas:
+            schema = capture_schema(request.key, request.features, request.task)
+            schemas[request.pipeline, request.version] = schema
         today = request.at.date().isoformat()
         for number, day in enumerate(request.days):
-            mark = (request.pipeline, request.version, day or today)
-            rows = known.get(mark)
-            if rows is None:
-                schema = capture_schema(request.key, request.features, request.task)
-                rows = known[mark] = groups[request.pipeline, day or today, schema]
+            rows = groups[request.pipeline, request.version, day or today]
             rows[ANSWER_ID].append(request.ids[number])
             rows[request.key].append(str(request.keys[number]))
             rows[ANSWER_DAY].append(day or today)

@@ -5,6 +5,7 @@ import uuid
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import date
+from functools import lru_cache
 from typing import Any
 
 import msgspec
@@ -15,6 +16,7 @@ from include.serving.limits import endpoint_limits
 
 _FLOAT32_MAX = 3.4e38
 _MOST_DIGITS = 400
+_DAY_LENGTH = len("2020-01-02")
 _NUMBERS = (float, int)  # and no boolean
 _NUMBER_TYPES, _TEXT_TYPES = frozenset(_NUMBERS), frozenset({str, type(None)})
 _MISSING = object()
@@ -201,12 +203,17 @@ def _key_of(value: Any, name: str, number: int) -> str | int:
 def _day_of(value: Any, name: str, number: int) -> str | None:
     if value is None:
         return None
-    try:
-        if isinstance(value, str) and date.fromisoformat(value).isoformat() == value:
-            return value
-    except ValueError:
-        pass
+    if isinstance(value, str) and len(value) == _DAY_LENGTH and _is_day(value):
+        return value
     raise BadRequestError(f"'{name}' is {str(value)[:40]!r}, expected a date as YYYY-MM-DD.", field=name, row=number)
+
+
+@lru_cache(1024)  # of few days, most of the time
+def _is_day(value: str) -> bool:
+    try:
+        return date.fromisoformat(value).isoformat() == value
+    except ValueError:
+        return False
 
 
 def _is_encodable(value: str) -> bool:
