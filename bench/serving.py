@@ -123,7 +123,7 @@ def _wait_for_capture(endpoint: Endpoint) -> dict[str, int]:
         return sum(int(float(line.split()[-1])) for line in lines if line.startswith(name))
 
     def both() -> dict[str, int]:
-        answered = counted('evergreen_requests_total{outcome="answered"')
+        answered = counted("evergreen_request_seconds_count{")
         return {"answered": answered, "captured_rows": counted("evergreen_captured_rows_total")}
 
     wait_until(lambda: len({*both().values()}) == 1, 60, lambda: f"not all answers are captured: {both()}")

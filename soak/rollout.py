@@ -95,8 +95,8 @@ def _workers(endpoint: Endpoint) -> list[dict[str, Any]]:
 
 def _answered(endpoint: Endpoint) -> float:
     page = httpx.get(f"{endpoint.url}/metrics", trust_env=False, timeout=30).text
-    lines = (line for line in page.splitlines() if line.startswith("evergreen_requests_total"))
-    return sum(float(line.split()[-1]) for line in lines if 'outcome="answered"' in line)
+    lines = (line for line in page.splitlines() if line.startswith("evergreen_request_seconds_count{"))
+    return sum(float(line.split()[-1]) for line in lines)
 
 
 def _rows(pipeline: Pipeline) -> list[dict[str, Any]]:

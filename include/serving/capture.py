@@ -27,7 +27,7 @@ log = logging.getLogger(__name__)
 
 FLUSH_ROWS = 5_000
 MAX_WAITING_ROWS = 200_000
-_AT_ONCE, _PAUSE_SECONDS = 50, 0.001  # requests that are put together before others may be answered again
+_AT_ONCE, _PAUSE_SECONDS = 150, 0.001  # requests that are put together before others may be answered again
 
 
 @dataclass(slots=True)  # frozen would take four times as long to make, and one is made for each request

@@ -10,7 +10,7 @@ from contextlib import asynccontextmanager
 from typing import Any
 
 from fastapi import FastAPI, Request, Response
-from prometheus_client import Counter, Histogram
+from prometheus_client import Histogram
 
 from include.errors import BadRequestError
 from include.serving.access_log import AccessLog
@@ -45,7 +45,7 @@ class Endpoint:
         self.capture = Capture(settings.lake, self.metrics)
         self.shadow = Shadow(settings.lake, self.metrics, self.capture)
         self._worker: Worker | None = None
-        self._kept_counters: dict[tuple[str, int], tuple[Counter, Histogram]] = {}
+        self._kept: dict[tuple[str, int], Histogram] = {}
         limits = endpoint_limits()
         self.admission = Admission(settings, self.metrics)
         self.access_log = AccessLog(settings.data / "logs", limits.access_log_mb)
@@ -84,10 +84,10 @@ class Endpoint:
                 answered = await self.threads.run(answer, service, body, form)
         except BadRequestError as error:
             visit.reason = error.reason
-            self.metrics.requests.labels(name, "unavailable" if error.status == 503 else "refused").inc()
+            self.metrics.unanswered.labels(name, "unavailable" if error.status == 503 else "refused").inc()
             return problem(str(error), field=error.field, row=error.row, status=error.status, headers=error.headers)
         except Exception:
-            self.metrics.requests.labels(name, "failed").inc()
+            self.metrics.unanswered.labels(name, "failed").inc()
             log.exception("%s: a request failed.", name)
             return problem("The prediction failed; the endpoint's log says why.", status=500)
         return self._note(visit, service, answered, form, time.perf_counter() - started)
@@ -100,19 +100,16 @@ class Endpoint:
             self.shadow.put(service.shadow, captured)
         if answered.failed is not None:
             self.metrics.failures.labels(captured.pipeline, answered.failed).inc()
-        answered_requests, latency = self._counters(captured.pipeline, captured.version)
-        answered_requests.inc()
-        latency.observe(seconds)
+        self._latency(captured.pipeline, captured.version).observe(seconds)
         headers = {"X-Evergreen-Version": str(captured.version)}
         return Response(answered.content, media_type=form.media_type, headers=headers)
 
-    def _counters(self, pipeline: str, version: int) -> tuple[Counter, Histogram]:
-        # To look them up by their labels takes twice as long as to count.
+    def _latency(self, pipeline: str, version: int) -> Histogram:
+        # To look it up by its labels takes twice as long as to count.
         mark = (pipeline, version)
-        if mark not in self._kept_counters:
-            answered = self.metrics.requests.labels(pipeline, "answered")
-            self._kept_counters[mark] = (answered, self.metrics.latency.labels(pipeline, version))
-        return self._kept_counters[mark]
+        if mark not in self._kept:
+            self._kept[mark] = self.metrics.latency.labels(pipeline, version)
+        return self._kept[mark]
 
     def ping(self) -> dict[str, Any]:
         """Return what this process serves, what it cannot, and what each of the processes says."""

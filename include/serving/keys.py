@@ -9,6 +9,7 @@ import secrets
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import datetime, timedelta
+from functools import lru_cache
 from pathlib import Path
 
 import limits
@@ -54,6 +55,7 @@ def keys_path(settings: Settings) -> Path:
     return settings.serving / "keys" / "keys.json"
 
 
+@lru_cache(1024)
 def digest_of(token: bytes) -> bytes:
     """Return what is compared and kept instead of a token."""
     return hashlib.sha256(token).digest()

@@ -18,10 +18,12 @@ class Metrics:
 
     def __init__(self) -> None:
         self._registry = CollectorRegistry()
-        self.requests = self._counter("evergreen_requests", "Requests by outcome.", ["pipeline", "outcome"])
+        self.unanswered = self._counter(
+            "evergreen_unanswered_requests", "Requests without a prediction, by outcome.", ["pipeline", "outcome"]
+        )
         self.latency = Histogram(
             "evergreen_request_seconds",
-            "Seconds from the body's last byte to the answer, of answered requests.",
+            "Seconds from the body's last byte to the answer; its count is that of answered requests.",
             ["pipeline", "version"],
             buckets=_SECONDS,
             registry=self._registry,

@@ -40,7 +40,7 @@ def head(*lines):
 def outcomes(client):
     counts = Counter()
     for line in client.get("/metrics").text.splitlines():
-        if line.startswith("evergreen_requests_total"):
+        if line.startswith("evergreen_unanswered_requests_total"):
             counts[line.split('"')[1]] += float(line.split()[-1])
     return counts
 
