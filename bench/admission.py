@@ -6,16 +6,19 @@ import time
 from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from types import SimpleNamespace
+from typing import Any, cast
 
 from fastapi import Request
 
 from include.serving import access_log
 from include.serving.access_log import AccessLog
 from include.serving.admission import Admission
+from include.serving.endpoint import Endpoint
+from include.serving.front import Front
 from include.serving.keys import add_key
 from include.serving.metrics import Metrics
-from include.serving.visits import Visit, Visits
+from include.serving.visits import Visit
 from include.settings import load_settings
 
 REQUESTS, ROUNDS = 3_000, 9
@@ -46,8 +49,8 @@ def _visit(megabytes: int) -> Once:
     access_log.FLUSH_SECONDS = 0.01  # several times a round
     log = AccessLog(Path(tempfile.mkdtemp()), megabytes)
     log.start()
-    visits = Visits(_nothing, Metrics(), log)
-    return lambda: visits({"type": "http", "method": "POST"}, _receive, _send)
+    front = Front(_nothing, cast(Endpoint, SimpleNamespace(metrics=Metrics(), access_log=log)))
+    return lambda: front({"type": "http", "method": "GET", "path": "/"}, _receive, _send)
 
 
 async def _nothing(_scope: Any, receive: Any, send: Any) -> None:
