@@ -1,4 +1,4 @@
-"""This file decides about jobs that cost money: what they are called, whether they may be interrupted, what they cost."""
+"""This file decides about jobs that cost money: their names, whether they may be interrupted, what they may cost."""
 
 import hashlib
 import re

@@ -56,13 +56,18 @@ def reconcile(pipeline_names: list[str], claim_hours: float) -> None:
     """Give up requests whose run is gone; make endpoint state and registry alias say what the ledger says."""
     for name in pipeline_names:
         with open_ledger() as session:
-            requests.abandon_claims(session, name, older_than_hours=claim_hours + _hours_for_people(name))
+            hours = claim_hours + _hours_for_people(name) + _hours_for_jobs(name)
+            requests.abandon_claims(session, name, older_than_hours=hours)
         promotion.reconcile(name)
 
 
 def _hours_for_people(name: str) -> float:
     policy = load_pipeline(name).people
     return policy.timeout_hours if policy.review else 0
+
+
+def _hours_for_jobs(name: str) -> float:
+    return load_pipeline(name).compute.max_hours
 
 
 def expire(pipeline_names: list[str], log_days: int, now: datetime | None = None) -> dict[str, Any]:

@@ -186,7 +186,7 @@ class Alert(Base):
 
 
 class Attempt(Base):
-    """One attempt at a request's training: a job that a platform was asked for. Open until it was seen to have ended."""
+    """One attempt at a request's training: a job on a platform, open until it was seen to have ended."""
 
     __tablename__ = "jobs"
     __table_args__ = (
