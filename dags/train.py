@@ -2,9 +2,9 @@
 ### Train
 
 Claims one retrain request, trains a challenger as a job on the pipeline's platform, lets the gate compare it with the
-champion on days neither has learned from, and registers it. Started by a request of the governor or of a message, or by hand
-(here, or by REST): that files a request of its own. Where the YAML wants a person's word (`people`), the run waits for
-it under "Required Actions".
+champion on days neither has learned from, and registers it. Started by a request of the governor or of a message, or
+by hand (here, or by REST): that files a request of its own. Where the YAML wants a person's word (`people`), the run
+waits for it under "Required Actions".
 
 **On failure**: clear the run; it claims its request again. A challenger that loses is registered as rejected:
 that is a result, not a failure.

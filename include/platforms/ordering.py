@@ -4,6 +4,7 @@ Whoever asks again for the same request is given the same job, as long as it was
 """
 
 import logging
+import shutil
 from collections.abc import Iterator
 from typing import NoReturn
 
@@ -40,6 +41,8 @@ class Ordered:
     def submit(self) -> None:
         """Start the job, or find it again, and keep what that takes."""
         attempt = self.attempt
+        # The mark of a training that has begun: whatever is published meanwhile, its next attempt has the same rows.
+        self.spec.scratch.mkdir(parents=True, exist_ok=True)
         self.job = self.platform.submit(Order(attempt.name, self.spec, attempt.lease_until, attempt.is_spot))
         with open_ledger() as session:
             jobs.keep_detail(session, attempt.name, self.job.detail)
@@ -61,11 +64,13 @@ class Ordered:
         :raises PlatformError: if it has not ended; the next try follows it on.
         """
         status = self.platform.status(self.job)
-        if status.state == "running":
-            raise PlatformError(f"{self.job.name} can no longer be followed, and runs on: the next try follows it.")
+        if status.state in {"running", "gone"}:  # one that is only not found yet must not become two
+            raise PlatformError(f"{self.job.name} is lost from sight ({status.state}): the next try looks for it.")
         if status.state == "succeeded":
             self.platform.collect(self.job, self.spec)
         self.close(status)
+        if status.state in {"succeeded", "refused"}:
+            shutil.rmtree(self.spec.scratch, ignore_errors=True)
         if status.state != "succeeded":
             self._complain(status)
         try:
