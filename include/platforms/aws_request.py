@@ -30,7 +30,7 @@ def rows_folder(spec: Spec, settings: AwsSettings) -> str:
 def job_request(order: Order, machine: Machine, settings: AwsSettings, moment: datetime) -> dict[str, Any]:
     """Return the arguments of `create_training_job`."""
     spec, of_request = order.spec, f"s3://{settings.bucket}/{request_folder(order.spec, settings)}"
-    seconds = max(60, int((order.lease_until - moment).total_seconds()))
+    seconds = max(1, int((order.lease_until - moment).total_seconds()))
     stopping = {"MaxRuntimeInSeconds": seconds}
     if order.is_spot:
         stopping["MaxWaitTimeInSeconds"] = seconds  # waiting for a machine is part of the lease

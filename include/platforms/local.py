@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 import psutil
+from filelock import FileLock
 
 from include import atomic
 from include.errors import ConfigError, TrainingFailedError
@@ -39,9 +40,13 @@ class Local(Platform):
     def submit(self, order: Order) -> Job:
         """Start the job; one of the same spec that is running already, or has this name, is returned."""
         spec = order.spec
+        spec.work.mkdir(parents=True, exist_ok=True)
+        with FileLock(spec.work / "submit.lock"):  # two that ask at once are given one job
+            return self._submit(order, spec)
+
+    def _submit(self, order: Order, spec: Spec) -> Job:
         if (found := find(spec)) and (found.name == order.name or _process(found)):
             return found
-        spec.work.mkdir(parents=True, exist_ok=True)
         (spec.work / "outcome").unlink(missing_ok=True)
         path = spec.work / "spec.json"
         atomic.write_text(path, spec.model_dump_json(indent=2))
@@ -90,7 +95,9 @@ class Local(Platform):
             yield rest
 
     def stop(self, job: Job) -> None:
-        """Kill the process and all it has started."""
+        """Kill the process and all it has started; one whose process id was never noted is found by its mark."""
+        if not job.detail:
+            job = next((each.job for each in self.leased() if each.job.name == job.name), job)
         with suppress(psutil.Error):
             if process := _process(job):
                 family = [process, *process.children(recursive=True)]
@@ -147,7 +154,7 @@ def _start(path: Path, spec: Spec, mark: str) -> subprocess.Popen[bytes]:
 def _process(job: Job) -> psutil.Process | None:
     """Return the very process, if it lives: numbers are given again, times of start are not."""
     detail: dict[str, Any] = job.detail
-    with suppress(psutil.Error):
+    with suppress(psutil.Error, KeyError):
         process = psutil.Process(detail["pid"])
         if process.create_time() == detail["started"] and process.status() != psutil.STATUS_ZOMBIE:
             return process

@@ -1,4 +1,4 @@
-"""One container of SageMaker's, as a process on this machine: its folders, its environment, what is brought and kept."""
+"""One container of SageMaker's, as a process on this machine: its folders, its environment, what is brought."""
 
 import os
 import signal

@@ -1,7 +1,7 @@
 """SageMaker's training API as a small server whose jobs really run: as processes, in folders like a container's.
 
 What a real job finds below /opt/ml lies in a folder of its own; S3 and CloudWatch are moto's. Faults are asked for:
-`throttle`, `refuse`, `interrupt`. Nothing of Evergreen's is imported here: it answers as AWS' documentation says.
+`fail_next`, `interrupt`. It answers as AWS' documentation says, and knows nothing of Evergreen's side.
 """
 
 import json
@@ -69,6 +69,7 @@ class SageMaker:
         self.jobs: dict[str, TrainingJob] = {}
         self.calls: list[str] = []
         self._faults: list[tuple[str, str, str]] = []  # action ("" for any), code, message
+        self._lost: list[str] = []
         self._s3, self._logs, self._folder = s3, logs, folder
         self._lock = threading.Lock()
         self._server = ThreadingHTTPServer(("127.0.0.1", 0), _handler(self))
@@ -89,8 +90,12 @@ class SageMaker:
         return f"http://127.0.0.1:{self._server.server_port}"
 
     def fail_next(self, code: str, message: str = "", *, action: str = "", times: int = 1) -> None:
-        """Answer the next calls (of an action) with an error."""
+        """Answer the next calls, or those of an action, with an error."""
         self._faults += [(action, code, message or code)] * times
+
+    def lose_next(self, action: str) -> None:
+        """Do what the next call of an action asks for, and break the connection instead of answering."""
+        self._lost.append(action)
 
     def interrupt(self, name: str, *, comes_back: bool) -> None:
         """Take a spot job's machine away; SageMaker waits for another one, until MaxWaitTime is over."""
@@ -116,7 +121,11 @@ class SageMaker:
             }
             if action not in actions:
                 raise ApiError("UnknownOperationException", action)
-            return actions[action](asked)
+            told = actions[action](asked)
+            if action in self._lost:
+                self._lost.remove(action)
+                raise ConnectionError(action)
+            return told
 
     def _create(self, asked: dict[str, Any]) -> dict[str, Any]:
         name = asked["TrainingJobName"]
@@ -124,7 +133,7 @@ class SageMaker:
             raise ApiError("ValidationException", f"Value '{name}' at 'trainingJobName' failed to satisfy constraint")
         if name in self.jobs:
             arn = self.jobs[name].arn
-            raise ApiError("ResourceInUse", f"Training job names must be unique within an AWS account and region: {arn}")
+            raise ApiError("ResourceInUse", f"Training job names must be unique within an AWS account: {arn}")
         if asked["EnableManagedSpotTraining"] and "MaxWaitTimeInSeconds" not in asked["StoppingCondition"]:
             raise ApiError("ValidationException", "MaxWaitTimeInSeconds must be set where spot training is enabled")
         job = TrainingJob(asked, f"arn:aws:sagemaker:eu-central-1:123456789012:training-job/{name}")
@@ -179,7 +188,9 @@ class SageMaker:
     def _run_once(self, job: TrainingJob) -> bool:
         """Run the container to its end; return whether another machine takes over from one that was taken away."""
         asked = job.asked
-        container = Container(asked, self._s3, self._logs, self._folder / f"{asked['TrainingJobName']}-{time.time_ns()}")
+        container = Container(
+            asked, self._s3, self._logs, self._folder / f"{asked['TrainingJobName']}-{time.time_ns()}"
+        )
         job.enter("Downloading", "Downloading input data")
         container.bring()
         job.container = container
@@ -217,6 +228,9 @@ def _handler(sagemaker: SageMaker) -> type[BaseHTTPRequestHandler]:
             action = self.headers["X-Amz-Target"].partition(".")[2]
             try:
                 status, told = 200, sagemaker.answer(action, json.loads(body))
+            except ConnectionError:
+                self.close_connection = True
+                return
             except ApiError as error:
                 status, told = 400, {"__type": error.code, "message": str(error)}
             content = json.dumps(told).encode()
