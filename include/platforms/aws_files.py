@@ -54,13 +54,18 @@ class Bucket:
     def fetch_model(self, uri: str, spec: Spec) -> None:
         """Bring a model to the spec's folder.
 
-        :raises ArtefactError: if what came is not this request's model, whole and unaltered.
+        :raises ArtefactError: if nothing came, or not this request's model, whole and unaltered.
         """
         spec.folder.parent.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(prefix=".collect-", dir=spec.folder.parent) as scratch:
             packed = Path(scratch) / "model.tar.gz"
             bucket, _, key = uri.removeprefix("s3://").partition("/")
-            self._s3.download_file(bucket, key, str(packed))
+            try:
+                self._s3.download_file(bucket, key, str(packed))
+            except ClientError as error:
+                if error.response.get("Error", {}).get("Code") not in {"404", "NoSuchKey"}:
+                    raise
+                raise ArtefactError(f"{uri}: there is no model any more. Train again.") from error
             unpack(packed, Path(scratch))
             found = spec.model_copy(update={"folder": Path(scratch) / MODEL})
             if not is_finished(found):

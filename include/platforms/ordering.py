@@ -6,10 +6,12 @@ Whoever asks again for the same request is given the same job, as long as it was
 import logging
 import shutil
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import NoReturn
 
 from include.accelerators import price_per_hour
 from include.errors import (
+    ArtefactError,
     BadTrainingInputError,
     ConfigError,
     PlatformError,
@@ -61,13 +63,14 @@ class Ordered:
         :raises BadTrainingInputError: if these data or settings cannot be trained with.
         :raises TrainingInterruptedError: if it was asked to end; the next attempt goes on.
         :raises TrainingFailedError: if it ended without a model otherwise.
+        :raises ArtefactError: if what came back is not the model; the attempt is over then.
         :raises PlatformError: if it has not ended; the next try follows it on.
         """
         status = self.platform.status(self.job)
         if status.state in {"running", "gone"}:  # one that is only not found yet must not become two
             raise PlatformError(f"{self.job.name} is lost from sight ({status.state}): the next try looks for it.")
         if status.state == "succeeded":
-            self.platform.collect(self.job, self.spec)
+            self._bring_home(status)
         self.close(status)
         if status.state in {"succeeded", "refused"}:
             shutil.rmtree(self.spec.scratch, ignore_errors=True)
@@ -77,6 +80,13 @@ class Ordered:
             self.platform.clean_up(self.job)
         except (PlatformError, ValueError) as error:  # the model is here: that is what counts
             log.warning("What %s has left on %s is still there: %s", self.job.name, self.platform.name, error)
+
+    def _bring_home(self, status: Status) -> None:
+        try:
+            self.platform.collect(self.job, self.spec)
+        except ArtefactError as error:  # the next attempt may do better, this one was paid for nothing
+            self.close(replace(status, state="failed", reason=str(error)))
+            raise
 
     def close(self, status: Status) -> None:
         """Enter how the job has ended and what it has cost."""

@@ -26,6 +26,7 @@ class Container:
         self._asked, self._s3, self._logs, self._folder = asked, s3, logs, folder
         self._process: subprocess.Popen[str] | None = None
         self._sent: dict[str, float] = {}
+        self._is_killed = False
         self.is_late = False
         self.seconds = 0.0
 
@@ -55,6 +56,8 @@ class Container:
             text=True,
             preexec_fn=die_with_parent,  # noqa: PLW1509 - one prctl call, no locks
         )
+        if self._is_killed:
+            self._process.kill()
         reader = threading.Thread(target=self._log, args=(self._process,), daemon=True)
         reader.start()
         while self._process.poll() is None:
@@ -76,7 +79,8 @@ class Container:
                 os.kill(self._process.pid, signal.SIGTERM)
 
     def kill(self) -> None:
-        """End it."""
+        """End it, or keep it from beginning."""
+        self._is_killed = True
         if self._process and self._process.poll() is None:
             self._process.kill()
 

@@ -70,6 +70,7 @@ class SageMaker:
         self.calls: list[str] = []
         self._faults: list[tuple[str, str, str]] = []  # action ("" for any), code, message
         self._lost: list[str] = []
+        self.on_create: Callable[[dict[str, Any]], object] = lambda _asked: None
         self._s3, self._logs, self._folder = s3, logs, folder
         self._lock = threading.Lock()
         self._server = ThreadingHTTPServer(("127.0.0.1", 0), _handler(self))
@@ -81,7 +82,12 @@ class SageMaker:
     def __exit__(self, *_: object) -> None:
         self._server.shutdown()
         self._server.server_close()
+        self.kill_all()
+
+    def kill_all(self) -> None:
+        """End what runs, or is about to."""
         for job in self.jobs.values():
+            job.is_told_to_stop = True
             if job.container:
                 job.container.kill()
 
@@ -139,6 +145,7 @@ class SageMaker:
         job = TrainingJob(asked, f"arn:aws:sagemaker:eu-central-1:123456789012:training-job/{name}")
         job.enter("Starting", "Preparing the instances for training")
         self.jobs[name] = job
+        self.on_create(asked)
         threading.Thread(target=self._run, args=(job,), daemon=True).start()
         return {"TrainingJobArn": job.arn}
 
