@@ -102,6 +102,11 @@ def spent(session: Session, pipeline: str) -> float:
     return session.scalar(select(money).where(Attempt.pipeline == pipeline, Attempt.at >= since)) or 0.0
 
 
+def cost_of_request(session: Session, request_id: str) -> float:
+    """Return what all attempts at a request have cost so far."""
+    return session.scalar(select(func.sum(Attempt.cost)).where(Attempt.request_id == request_id)) or 0.0
+
+
 def _newest_seconds(session: Session, wanted: Wanted) -> list[float]:
     query = select(Attempt.seconds).where(
         Attempt.pipeline == wanted.pipeline,
