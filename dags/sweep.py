@@ -2,8 +2,9 @@
 ### Sweep
 
 The clock behind the events, for all pipelines: wakes the stage again for every ledger row that nobody took up, makes
-the endpoint's declared state and the MLflow alias agree with the ledger, tells people what they should hear of, and
-once a day removes what is older than the pipeline's `retention` keeps it.
+the endpoint's declared state and the MLflow alias agree with the ledger, stops trainings that have outlived their
+lease, tells people what they should hear of, and once a day removes what is older than the pipeline's `retention` keeps
+it.
 
 **On failure**: safe to clear; every task does only what is still to be done.
 """
@@ -18,6 +19,22 @@ from include.assets import Assets, assets_of
 from include.config import load_pipelines
 
 PIPELINES = load_pipelines()
+
+
+def wake(stage: str, thing: str) -> None:
+    """Declare the task that wakes a stage for what it should have taken up."""
+    outlets = {pipeline.name: assets_of(pipeline.name)[Assets._fields.index(thing)] for pipeline in PIPELINES}
+
+    @task(task_id=f"wake_{stage}", outlets=list(outlets.values()))
+    def emit(params: Any = None, *, outlet_events: Any) -> None:
+        from include import sweeping
+
+        if not (late := sweeping.late_rows(stage, list(outlets), params["patience_seconds"])):
+            raise AirflowSkipException(f"Nothing waits for {stage}.")
+        for name, keys in late.items():
+            outlet_events[outlets[name]].add_partitions(keys)
+
+    emit()
 
 
 @dag(
@@ -41,20 +58,6 @@ PIPELINES = load_pipelines()
 def sweep() -> None:
     """Declare the sweeping DAG."""
 
-    def wake(stage: str, thing: str) -> None:
-        outlets = {pipeline.name: assets_of(pipeline.name)[Assets._fields.index(thing)] for pipeline in PIPELINES}
-
-        @task(task_id=f"wake_{stage}", outlets=list(outlets.values()))
-        def emit(params: Any = None, *, outlet_events: Any) -> None:
-            from include import sweeping
-
-            if not (late := sweeping.late_rows(stage, list(outlets), params["patience_seconds"])):
-                raise AirflowSkipException(f"Nothing waits for {stage}.")
-            for name, keys in late.items():
-                outlet_events[outlets[name]].add_partitions(keys)
-
-        emit()
-
     @task
     def reconcile(params: Any = None) -> None:
         from include import sweeping
@@ -73,11 +76,18 @@ def sweep() -> None:
 
         return alerts.tell(PIPELINES)
 
+    @task
+    def stop_overdue_jobs() -> list[str]:
+        from include import sweeping
+
+        return sweeping.stop_overdue_jobs(sorted({pipeline.platform for pipeline in PIPELINES}))
+
     wake("monitor", "features")
     wake("train", "retrain")
     wake("deploy", "model")
     reconcile()
     expire()
+    stop_overdue_jobs()
     tell()
 
 

@@ -1,15 +1,16 @@
 """
 ### Train
 
-Claims one retrain request, trains a challenger in a process of its own, lets the gate compare it with the champion on
-days neither has learned from, and registers it. Started by a request of the governor or of a message, or by hand
-(here, or by REST): that files a request of its own. Where the YAML wants a person's word (`people`), the run waits for
-it under "Required Actions".
+Claims one retrain request, trains a challenger as a job on the pipeline's platform, lets the gate compare it with the
+champion on days neither has learned from, and registers it. Started by a request of the governor or of a message, or
+by hand (here, or by REST): that files a request of its own. Where the YAML wants a person's word (`people`), the run
+waits for it under "Required Actions".
 
 **On failure**: clear the run; it claims its request again. A challenger that loses is registered as rejected:
 that is a result, not a failure.
 """
 
+from datetime import timedelta
 from typing import Any
 
 from airflow.sdk import PartitionedAssetTimetable, TriggerRule, dag, task
@@ -72,7 +73,14 @@ def train_dag(pipeline: Pipeline) -> None:
 
         request_id = claim_request()
         wanted = search_settings(pipeline, ask_person(pipeline, "review", request_id))
-        trained = TrainModelOperator(task_id="train", pipeline_name=pipeline.name, request_id=wanted, pool="training")
+        trained = TrainModelOperator(
+            task_id="train",
+            pipeline_name=pipeline.name,
+            request_id=wanted,
+            pool="training",
+            # The job's own time-out comes first, and says why.
+            execution_timeout=timedelta(hours=pipeline.compute.max_hours, minutes=30),
+        )
         judged = evaluate(wanted)
         wanted >> trained >> judged
         registered = register(ask_person(pipeline, "approval", judged))

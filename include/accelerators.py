@@ -1,6 +1,7 @@
 """This file reads config/accelerators.yaml: what a training can run on, and what that costs."""
 
 import os
+from datetime import date
 from typing import Literal
 
 import yaml
@@ -26,11 +27,55 @@ class Accelerator(Strict):
     price_per_hour: float = Field(0.0, ge=0, description="Of one device.")
 
 
+class Machine(Strict):
+    """What a platform runs a profile on, and what it asks for that."""
+
+    name: str = Field(description="What the platform calls this kind of machine.")
+    price_per_hour: float = Field(ge=0, description="Of the whole machine, on demand.")
+    priced_on: date = Field(description="The day on which the price was looked up.")
+
+
+class Profile(Accelerator):
+    """One profile as the file has it; what a training depends on is the accelerator alone."""
+
+    machines: dict[str, Machine] = Field(default_factory=dict, description="Platform: what runs this profile there.")
+
+
 def accelerator_named(name: str) -> Accelerator:
     """Return a profile.
 
     :raises ConfigError: if there is none of that name, or the file is not readable.
     """
+    return Accelerator.model_validate(_profile(name).model_dump(exclude={"machines"}))
+
+
+def machine_for(name: str, platform: str) -> Machine:
+    """Return what a platform runs a profile on.
+
+    :raises ConfigError: if the profile does not say it.
+    """
+    machines = _profile(name).machines
+    if platform not in machines:
+        raise ConfigError(
+            f"{PROFILES.name}: the profile '{name}' does not say what it runs on at '{platform}'. Add "
+            f"`machines: {{{platform}: {{name: …, price_per_hour: …, priced_on: 2026-01-31}}}}` to it, or name another "
+            "profile in `training.accelerator`."
+        )
+    return machines[platform]
+
+
+def price_per_hour(name: str, platform: str) -> float:
+    """Return what an hour of a profile costs: the platform's machine, or here all devices.
+
+    :raises ConfigError: if nobody has said what the platform asks for it.
+    """
+    if platform != "local":
+        return machine_for(name, platform).price_per_hour
+    profile = _profile(name)
+    return profile.price_per_hour * profile.processes
+
+
+def _profile(name: str) -> Profile:
     found = accelerators()
     if name not in found:
         raise ConfigError(
@@ -39,14 +84,14 @@ def accelerator_named(name: str) -> Accelerator:
     return found[name]
 
 
-def accelerators() -> dict[str, Accelerator]:
+def accelerators() -> dict[str, Profile]:
     """Return all profiles by name.
 
     :raises ConfigError: if the file is not readable, saying where.
     """
     try:
         content = yaml.safe_load(PROFILES.read_text())
-        return {name: Accelerator.model_validate(profile) for name, profile in content.items()}
+        return {name: Profile.model_validate(profile) for name, profile in content.items()}
     except (OSError, AttributeError, yaml.YAMLError, ValidationError) as error:
         raise ConfigError(f"{PROFILES}: not readable as accelerator profiles: {error}") from error
 

@@ -16,7 +16,7 @@ from include import artefact, lake
 from include.errors import ArtefactError
 from include.evaluation import Verdict, gate, metrics, quality
 from include.learning.task import LABEL, Task
-from include.ledger import Release, open_ledger, releases, requests
+from include.ledger import Release, jobs, open_ledger, releases, requests
 from include.pipeline import Pipeline
 from include.repairs.estimate import LOSS, Labelled, levelled, recalibration_gate
 from include.repairs.recent import Model, read_model
@@ -128,6 +128,7 @@ def _enter(folder: Path, manifest: Manifest, champion: Release | None, judged: J
     device_seconds = seconds * manifest.get("accelerator", {}).get("processes", 1)
     price = manifest.get("accelerator", {}).get("price_per_hour", 0.0)
     with open_ledger() as session:
+        paid = jobs.cost_of_request(session, request_id)  # of all its attempts, as the platform counts
         release = releases.add_release(
             session,
             pipeline,
@@ -144,7 +145,7 @@ def _enter(folder: Path, manifest: Manifest, champion: Release | None, judged: J
                 "trained_until": manifest.get("trained_until", manifest["holdout_days"][1]),
                 "seconds": round(seconds, 3),
                 "device_seconds": round(device_seconds, 3),
-                "training_cost": round(device_seconds / 3600 * price, 6),
+                "training_cost": round(paid or device_seconds / 3600 * price, 6),
             },
             gate=verdict.as_dict(),
             compared_with=champion.version if champion else None,

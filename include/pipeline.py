@@ -10,11 +10,13 @@ from include.policy import (
     COSTS_HELP,
     COSTS_OF,
     Alerts,
+    Compute,
     Events,
     Gate,
     Governor,
     Monitoring,
     People,
+    PlatformName,
     Retention,
     Rollout,
 )
@@ -101,6 +103,12 @@ class Pipeline(Strict):
         description="Great Expectations by their snake_case name with their arguments, for each partition."
     )
     training: Training
+    platform: PlatformName = Field(
+        "local",
+        description="Where trainings run: local (this machine), aws (SageMaker) or kubernetes; "
+        "config/platforms/<platform>.yaml says the rest.",
+    )
+    compute: Compute = Field(default_factory=Compute)
     gate: Gate = Field(default_factory=Gate)
     monitoring: Monitoring = Field(default_factory=Monitoring)
     governor: Governor = Field(default_factory=Governor)

@@ -209,6 +209,26 @@ class Retention(Strict):
     ledger_days: int = Field(400, ge=30, description="The ledger's measured windows and decisions.")
 
 
+PlatformName = Literal["local", "aws", "kubernetes"]
+
+
+class Compute(Strict):
+    """What trainings may cost: time, interruptions, money."""
+
+    max_hours: float = Field(
+        2, gt=0, le=120, description="A training that takes longer is stopped, on whatever platform."
+    )
+    spot: bool = Field(
+        True, description="Take machines that cost less and may be taken away; a training goes on where it was."
+    )
+    on_demand_after: int = Field(2, ge=0, description="Interruptions after which the next attempt is not interrupted.")
+    budget_per_month: float | None = Field(
+        None,
+        gt=0,
+        description="Money that 30 days' trainings may cost; one that could cost more is not started. None: no limit.",
+    )
+
+
 class Events(Strict):
     """A queue whose messages ask for new models; several pipelines may share one."""
 

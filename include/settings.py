@@ -19,6 +19,7 @@ class Settings(BaseModel):
 
     data: Path
     pipelines: Path
+    platforms: Path
     ledger_url: str
     catalog_url: str
     tracking_url: str
@@ -61,6 +62,7 @@ def load_settings() -> Settings:
     return Settings(
         data=data,
         pipelines=Path(env.get("EVERGREEN_PIPELINES", ROOT / "config" / "pipelines")).resolve(),
+        platforms=Path(env.get("EVERGREEN_PLATFORMS", ROOT / "config" / "platforms")).resolve(),
         ledger_url=env.get("EVERGREEN_LEDGER_URL", f"sqlite:///{data / 'ledger.db'}"),
         catalog_url=env.get("EVERGREEN_CATALOG_URL", f"sqlite:///{data / 'lake' / 'catalog.db'}"),
         tracking_url=env.get("MLFLOW_TRACKING_URI", f"sqlite:///{data / 'mlflow.db'}"),

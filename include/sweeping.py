@@ -6,9 +6,12 @@ from typing import Any
 
 from include import people, promotion
 from include.config import load_pipeline
+from include.errors import ConfigError, PlatformError, PlatformRefusedError
 from include.housekeeping import keep_house, keep_logs
-from include.ledger import Publication, Release, Request, nights, open_ledger, pauses, releases, requests
+from include.ledger import Attempt, Publication, Release, Request, jobs, nights, open_ledger, pauses, releases, requests
 from include.ledger.tables import now
+from include.platforms import platform_named
+from include.platforms.base import Job, Platform
 
 
 def late_rows(stage: str, pipeline_names: list[str], patience_seconds: float) -> dict[str, list[str]]:
@@ -56,13 +59,64 @@ def reconcile(pipeline_names: list[str], claim_hours: float) -> None:
     """Give up requests whose run is gone; make endpoint state and registry alias say what the ledger says."""
     for name in pipeline_names:
         with open_ledger() as session:
-            requests.abandon_claims(session, name, older_than_hours=claim_hours + _hours_for_people(name))
+            hours = claim_hours + _hours_for_people(name) + _hours_for_jobs(name)
+            requests.abandon_claims(session, name, older_than_hours=hours)
         promotion.reconcile(name)
 
 
 def _hours_for_people(name: str) -> float:
     policy = load_pipeline(name).people
     return policy.timeout_hours if policy.review else 0
+
+
+def _hours_for_jobs(name: str) -> float:
+    return load_pipeline(name).compute.max_hours
+
+
+def stop_overdue_jobs(names: list[str]) -> list[str]:
+    """Stop jobs that have outlived their lease, or whose request nobody works on any more; return their names.
+
+    They are found by the ledger and by the platforms' own marks: also where one of both has lost them.
+
+    :param names: the platforms to ask, besides those of the ledger's open jobs.
+    :raises PlatformError: if a platform could not be asked; the others were.
+    """
+    with open_ledger() as session:
+        attempts = {each.name: each for each in jobs.open_attempts(session)}
+        done = {name: not requests.is_worked_on(session, each.request_id) for name, each in attempts.items()}
+    stopped, failures = set[str](), list[str]()
+    for name in sorted({*names, *(each.platform for each in attempts.values())}):
+        try:
+            platform = platform_named(name)
+            mine = [each for each in attempts.values() if each.platform == name]
+            stopped |= {each.name for each in mine if _put_right(platform, each, is_done=done[each.name])}
+            late = [each.job for each in platform.leased() if each.lease_until <= now()]
+            for job in late:
+                platform.stop(job)
+                stopped.add(job.name)
+        except (PlatformError, PlatformRefusedError, ConfigError) as error:
+            failures.append(str(error))
+    if failures:
+        raise PlatformError("; ".join(failures))
+    return sorted(stopped)
+
+
+def _put_right(platform: Platform, attempt: Attempt, *, is_done: bool) -> bool:
+    """Stop an open attempt's job, if it is to end; close the attempt, if nobody else will. Return whether it ran on."""
+    job, is_late = Job(attempt.name, attempt.detail), attempt.lease_until <= now()
+    if not is_done and not is_late:
+        return False
+    status = platform.status(job)
+    if status.state == "running":
+        platform.stop(job)
+        why = "its lease was over" if is_late else "its request is closed"
+        with open_ledger() as session:
+            jobs.end_lease(session, attempt.name, attempt.reason or why)
+        return True
+    if is_done:  # else its task brings the model home, or says what has happened
+        with open_ledger() as session:
+            jobs.end(session, attempt.name, status.state, reason=status.reason, seconds=status.seconds)
+    return False
 
 
 def expire(pipeline_names: list[str], log_days: int, now: datetime | None = None) -> dict[str, Any]:

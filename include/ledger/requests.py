@@ -50,6 +50,12 @@ def claim_request(session: Session, request_id: str, run_id: str) -> Request | N
     return request if request and request.claimed_by == run_id and request.status == "claimed" else None
 
 
+def is_worked_on(session: Session, request_id: str) -> bool:
+    """Tell whether a run has claimed a request and not closed it."""
+    request = session.get(Request, request_id)
+    return request is not None and request.status == "claimed"
+
+
 def held_back(session: Session, request_id: str) -> Pause | None:
     """Return the pause that holds a request back, if one does; what a person has asked for is never held back."""
     request = session.get(Request, request_id)

@@ -183,3 +183,38 @@ class Alert(Base):
     detail: Mapped[dict[str, Any]]
     at: Mapped[datetime] = mapped_column(default=now)
     told_at: Mapped[datetime | None]
+
+
+class Attempt(Base):
+    """One attempt at a request's training: a job on a platform, open until it was seen to have ended."""
+
+    __tablename__ = "jobs"
+    __table_args__ = (
+        UniqueConstraint("request_id", "attempt"),
+        # At most one that may be running, and be paid for, whatever races.
+        Index(
+            "one_open_job",
+            "request_id",
+            unique=True,
+            sqlite_where=text("status = 'open'"),
+            postgresql_where=text("status = 'open'"),
+        ),
+    )
+
+    name: Mapped[str] = mapped_column(primary_key=True)  # what the platform knows the job by
+    pipeline: Mapped[str] = mapped_column(index=True)
+    request_id: Mapped[str]
+    platform: Mapped[str]
+    attempt: Mapped[int]
+    accelerator: Mapped[str]
+    is_spot: Mapped[bool]
+    status: Mapped[str] = mapped_column(default="open")  # | succeeded | interrupted | stopped | refused | failed | gone
+    lease_until: Mapped[datetime]
+    price_per_hour: Mapped[float]
+    estimate: Mapped[float]  # money, in the currency that config/accelerators.yaml counts in
+    cost: Mapped[float | None]  # money, once it has ended
+    seconds: Mapped[float | None]  # that were paid for
+    reason: Mapped[str] = mapped_column(default="")
+    detail: Mapped[dict[str, Any]]  # what the platform needs besides the name to find it again
+    at: Mapped[datetime] = mapped_column(default=now)
+    ended_at: Mapped[datetime | None]

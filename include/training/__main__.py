@@ -31,7 +31,7 @@ def main(arguments: list[str]) -> int:
     """Make the model that the spec asks for, unless that was done already, and return the exit code."""
     from include.errors import TrainingInterruptedError  # noqa: PLC0415 - after the collector was switched off
     from include.training import launch, outcome  # noqa: PLC0415
-    from include.training.environment import find_spec  # noqa: PLC0415
+    from include.training.environment import find_spec, say_why  # noqa: PLC0415
 
     spec, code = None, outcome.FAILED
     try:
@@ -45,10 +45,15 @@ def main(arguments: list[str]) -> int:
             code = launch.launch(spec, arguments) if launch.is_shared(spec) else make(spec)
     except TrainingInterruptedError as interruption:
         log.warning("%s", interruption)
+        say_why(str(interruption))
         code = outcome.RESUME
-    except ValueError:
+    except ValueError as error:
         log.exception("These data or settings cannot be trained with")
+        say_why(str(error))
         code = outcome.BAD_INPUT
+    except Exception as error:
+        say_why(f"{type(error).__name__}: {error}")
+        raise
     finally:
         if spec and not launch.is_rank():
             outcome.write_outcome(spec.work / "outcome", code)

@@ -63,6 +63,13 @@ def find_spec(arguments: list[str]) -> Spec:
     )
 
 
+def say_why(reason: str) -> None:
+    """Leave the reason of a failure where SageMaker looks for it: it becomes the job's FailureReason."""
+    if folder := os.environ.get("SM_OUTPUT_DIR"):
+        Path(folder).mkdir(parents=True, exist_ok=True)
+        (Path(folder) / "failure").write_text(reason[:1024])
+
+
 def _of_sagemaker(path: Path) -> Spec:
     spec, env = read_spec(path), os.environ
     changes: dict[str, Any] = {}

@@ -47,6 +47,7 @@ SHAPES = {f"{name}__{stage}": shape for name in PIPELINES for stage, shape in ST
         "wake_deploy": set(),
         "reconcile": set(),
         "expire": set(),
+        "stop_overdue_jobs": set(),
         "tell": set(),
     },
 }

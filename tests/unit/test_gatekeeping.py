@@ -11,7 +11,8 @@ from sqlalchemy import select
 
 from include import artefact, gatekeeping
 from include.errors import ArtefactError
-from include.ledger import Release, Request, open_ledger, releases, requests
+from include.jobs import Wanted
+from include.ledger import Release, Request, jobs, open_ledger, releases, requests
 from include.pipeline import Pipeline
 from include.policy import Costs, Gate, Governor, Repairs
 from include.recipe import Features
@@ -187,3 +188,17 @@ def test_what_a_training_cost_is_kept_with_its_release(rides: Pipeline, challeng
     with open_ledger() as session:
         metrics = releases.get_release(session, release_id).metrics
     assert (metrics["seconds"], metrics["device_seconds"], metrics["training_cost"]) == (2.0, 4.0, 0.004)
+
+
+def test_what_a_platform_asked_for_all_attempts_is_what_a_training_cost(
+    rides: Pipeline, challenge: Callable[..., str]
+) -> None:
+    request_id = challenge("one", 1.0)
+    wanted = Wanted("rides", request_id, "aws", "cuda", price_per_hour=3.6, max_seconds=3600)
+    for status, seconds in (("interrupted", 1000.0), ("succeeded", 500.0)):
+        with open_ledger() as session:
+            jobs.end(session, jobs.next_attempt(session, wanted).name, status, reason="", seconds=seconds)
+
+    release_id = gatekeeping.evaluate(rides, request_id)
+
+    assert releases_of(release_id).metrics["training_cost"] == 1.5

@@ -24,8 +24,8 @@ def search_settings(pipeline: Pipeline, request_id: Any) -> Any:
 
     @task(pool="training", max_active_tis_per_dagrun=tuning.at_once, map_index_template="trial {{ number }}")
     def run_trial(number: int, request_id: str) -> None:
-        from include.training.local_job import run_trial
         from include.training.spec import model_folder, work_folder
+        from include.training.trial_process import run_trial
 
         run_trial(work_folder(model_folder(pipeline.name, request_id)) / "spec.json", number)
 

@@ -6,6 +6,8 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -17,8 +19,11 @@ from evergreen.operators.train import TrainModelOperator
 from include import artefact
 from include.accelerators import Accelerator
 from include.errors import BadTrainingInputError, TrainingInterruptedError
+from include.ledger import jobs, open_ledger
+from include.platforms import ordering
+from include.platforms.base import Order
+from include.platforms.local import Local, find
 from include.settings import ROOT
-from include.training import local_job
 from include.training.outcome import BAD_INPUT, RESUME
 from include.training.spec import Spec
 
@@ -114,80 +119,88 @@ def test_two_processes_make_one_model(spec: Spec) -> None:
     assert artefact.read_manifest(spec.folder)["metrics"]["auc"] > 0.7
 
 
+def order(spec: Spec, attempt: int = 1) -> Order:
+    return Order(f"rides-{attempt}", spec, datetime.now(UTC) + timedelta(hours=1))
+
+
 def test_a_job_is_found_again_and_a_killed_one_goes_on(spec: Spec) -> None:
-    asked = slow(spec)
-    path = write(asked)
-    job = local_job.start(path, asked)
-    assert local_job.start(path, asked) == job
+    asked, local = slow(spec), Local()
+    job = local.submit(order(asked))
+    assert local.submit(order(asked)) == job
 
     wait_for(lambda: any(asked.scratch.glob("checkpoints/*/*.npz")))
-    job.kill()
-    assert not job.is_running()
+    local.stop(job)
+    assert local.status(job).state == "failed"
 
-    again = local_job.start(path, asked)
-    lines = list(local_job.follow(again, asked))
-    assert again.pid != job.pid
+    again = local.submit(order(asked, 2))
+    lines = list(local.follow(again))
+    assert again.detail["pid"] != job.detail["pid"]
     assert any(line.startswith("Go on from step") for line in lines)
     assert len(artefact.read_manifest(spec.folder)["losses"]) == 400
 
 
 def test_one_that_is_asked_to_end_says_resume(spec: Spec) -> None:
-    for shared in (False, True):
+    local = Local()
+    for number, shared in enumerate((False, True)):
         asked = slow(spec, accelerator=Accelerator(processes=2 if shared else 1))
-        job = local_job.start(write(asked), asked)
+        job = local.submit(order(asked, number))
         wait_for(lambda asked=asked: any(asked.scratch.glob("checkpoints/*/*.npz")))
 
-        os.kill(job.pid, 15)
+        os.kill(job.detail["pid"], 15)
 
-        assert "to go on from there" in "".join(local_job.follow(job, asked))
+        assert "to go on from there" in "".join(local.follow(job))
         assert (asked.work / "outcome").read_text() == str(RESUME)
 
 
-class Store(dict[str, Any]):
-    """What Airflow keeps for a task from try to try."""
-
-    def set(self, key: str, value: Any) -> None:
-        self[key] = value
-
-
 @pytest.fixture
-def operator(monkeypatch: pytest.MonkeyPatch) -> Callable[[Spec], TrainModelOperator]:
+def operator(rides: Any, monkeypatch: pytest.MonkeyPatch) -> Callable[[Spec], TrainModelOperator]:
     monkeypatch.setattr("include.retraining.hold_back", lambda _request: None)
-    monkeypatch.setattr("evergreen.operators.train.load_pipeline", lambda _name: None)
 
     def make(spec: Spec) -> TrainModelOperator:
-        monkeypatch.setattr("include.training.plan.plan", lambda *_: write(spec))
+        monkeypatch.setattr("include.platforms.ordering.plan", lambda *_: write(spec))
+        monkeypatch.setattr("include.platforms.ordering.model_folder", lambda *_: spec.folder)
         return TrainModelOperator(task_id="train", pipeline_name="rides", request_id="rides.first.one")
 
     return make
 
 
+def statuses() -> list[str]:
+    with open_ledger() as session:
+        return [row.status for row in jobs.attempts_of(session, "rides.first.one")]
+
+
 def test_the_next_try_after_a_worker_s_crash_follows_the_same_job(
-    spec: Spec, operator: Callable[[Spec], TrainModelOperator]
+    spec: Spec, rides: Any, operator: Callable[[Spec], TrainModelOperator]
 ) -> None:
-    asked, store = slow(spec), Store()
-    crashed = operator(asked)
-    store.set(crashed.external_id_key, crashed.submit_job({}))  # and then its worker died
+    asked = slow(spec)
+    task = operator(asked)
+    crashed = ordering.order(rides, "rides.first.one")
+    crashed.submit()  # and then its worker died
 
-    operator(asked).execute({"task_state_store": store})
+    task.execute({})
 
-    assert local_job.find(asked) == local_job.Job(**store[crashed.external_id_key])
+    assert find(asked) == crashed.job
     assert len(artefact.read_manifest(spec.folder)["losses"]) == 400
+    assert statuses() == ["succeeded"]
 
 
 def test_a_kill_takes_the_job_down_and_an_interruption_is_tried_again(
-    spec: Spec, operator: Callable[[Spec], TrainModelOperator]
+    spec: Spec, rides: Any, operator: Callable[[Spec], TrainModelOperator]
 ) -> None:
-    task = operator(slow(spec))
-    job = local_job.Job(**task.submit_job({}))
+    task, local = operator(slow(spec)), Local()
+    task._ordered = ordering.order(rides, "rides.first.one")
+    task._ordered.submit()
+    job = task._ordered.job
     task.on_kill()
-    assert not job.is_running()
+    assert local.status(job).state == "failed"
 
-    job = local_job.Job(**task.submit_job({}))
-    wait_for(lambda: any(slow(spec).scratch.glob("checkpoints/*/*.npz")))
-    os.kill(job.pid, 15)
-    with pytest.raises(TrainingInterruptedError, match="was asked to end"):
-        task.poll_until_complete(vars(job), {})
+    with ThreadPoolExecutor() as pool:
+        cleared = pool.submit(task.execute, {})
+        wait_for(lambda: any(slow(spec).scratch.glob("checkpoints/*/*.npz")))
+        os.kill(find(slow(spec)).detail["pid"], 15)
+        with pytest.raises(TrainingInterruptedError, match="was asked to end"):
+            cleared.result()
+    assert statuses() == ["stopped", "interrupted"]
 
 
 def test_bad_data_are_not_tried_again(spec: Spec, operator: Callable[[Spec], TrainModelOperator]) -> None:
@@ -195,3 +208,4 @@ def test_bad_data_are_not_tried_again(spec: Spec, operator: Callable[[Spec], Tra
 
     with pytest.raises(BadTrainingInputError, match="no.such:model"):
         operator(broken).execute({})
+    assert statuses() == ["refused"]

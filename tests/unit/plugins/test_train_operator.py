@@ -4,12 +4,12 @@ from evergreen.operators.train import TrainModelOperator
 
 from include import retraining
 from include.ledger import open_ledger, pauses, requests
-from include.training import plan
+from include.platforms import ordering
 
 
 def test_a_pause_between_claim_and_training_skips_the_training(rides, monkeypatch):
     started = []
-    monkeypatch.setattr(plan, "plan", lambda *asked: started.append(asked))
+    monkeypatch.setattr(ordering, "order", lambda *asked: started.append(asked))
     with open_ledger() as session:
         filed = requests.file_request(session, "rides", reason="it fell", triggered_by="drift", key="k", detail={})
     retraining.claim(rides, filed.id, "run-1", {})

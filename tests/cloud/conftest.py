@@ -1,0 +1,143 @@
+"""An installation whose trainings run on stand-ins for clouds: moto for S3 and CloudWatch, `sagemaker.py` before it."""
+
+import logging
+import os
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import boto3
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from moto.server import ThreadedMotoServer
+
+from include.recipe import Features, Training
+from include.training.spec import Spec
+from tests.cloud.sagemaker import SageMaker
+
+AWS_YAML = """
+region: eu-central-1
+role: arn:aws:iam::123456789012:role/evergreen-training
+image: 123456789012.dkr.ecr.eu-central-1.amazonaws.com/evergreen-train:1
+folder: s3://evergreen-test/training
+subnets: [subnet-0a1b2c3d]
+security_groups: [sg-0a1b2c3d]
+"""
+# A made-up secret, which nothing that is sent or logged may hold.
+SECRET = "wJalrXUtnFEMI-not-a-real-secret"  # noqa: S105
+DAYS = [f"2020-01-{number:02}" for number in range(1, 9)]
+TRAINING = Training(
+    target="late",
+    features=Features(numeric=["distance"], categorical=["carrier"]),
+    min_rows=50,
+    epochs=2,
+    batch_size=64,
+    hidden=[8],
+    embedding_dim=2,
+    refit=False,
+)
+
+
+@pytest.fixture(scope="module")
+def installation(rides_yaml: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """Settings of an installation with one pipeline, `rides`, and without MLflow."""
+    folder = tmp_path_factory.mktemp("installation")
+    for name, text in (("pipelines/rides.yaml", rides_yaml), ("platforms/aws.yaml", AWS_YAML)):
+        (folder / name).parent.mkdir()
+        (folder / name).write_text(text)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("EVERGREEN_DATA", str(folder / "data"))
+        patch.setenv("EVERGREEN_PIPELINES", str(folder / "pipelines"))
+        patch.setenv("EVERGREEN_PLATFORMS", str(folder / "platforms"))
+        patch.setenv("MLFLOW_TRACKING_URI", "")
+        patch.delenv("EVERGREEN_LEDGER_URL", raising=False)
+        patch.setenv("AWS_ACCESS_KEY_ID", "test")
+        patch.setenv("AWS_SECRET_ACCESS_KEY", SECRET)
+        patch.setattr("include.platforms.aws.POLL_SECONDS", 0.2)
+        yield folder
+
+
+@pytest.fixture(scope="session")
+def moto() -> Iterator[str]:
+    """moto's server."""
+    logging.getLogger("werkzeug").setLevel(logging.WARNING)
+    server = ThreadedMotoServer(port=0)
+    server.start()
+    host, port = server.get_host_and_port()
+    yield f"http://{host}:{port}"
+    server.stop()
+
+
+@pytest.fixture(scope="module")
+def sagemaker(installation: Path, moto: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[SageMaker]:
+    """The stand-in for SageMaker, found by boto3 as AWS would be."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("AWS_ENDPOINT_URL", moto)
+        s3, logs = (boto3.client(name, region_name="eu-central-1") for name in ("s3", "logs"))
+        s3.create_bucket(Bucket="evergreen-test", CreateBucketConfiguration={"LocationConstraint": "eu-central-1"})
+        with SageMaker(s3, logs, tmp_path_factory.mktemp("machines")) as server:
+            patch.setenv("AWS_ENDPOINT_URL_SAGEMAKER", server.url)
+            yield server
+        for each in s3.list_objects_v2(Bucket="evergreen-test").get("Contents", []):
+            s3.delete_object(Bucket="evergreen-test", Key=each["Key"])
+        s3.delete_bucket(Bucket="evergreen-test")
+
+
+@pytest.fixture(scope="module")
+def objects(sagemaker: SageMaker) -> Callable[[], dict[str, bytes]]:
+    """Return a function that gives all that lies in the bucket."""
+
+    def read() -> dict[str, bytes]:
+        s3 = boto3.client("s3", region_name="eu-central-1")
+        keys = [each["Key"] for each in s3.list_objects_v2(Bucket="evergreen-test").get("Contents", [])]
+        return {key: s3.get_object(Bucket="evergreen-test", Key=key)["Body"].read() for key in keys}
+
+    return read
+
+
+@pytest.fixture(scope="session")
+def rows(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Eight days of rides with something to learn in them, a Parquet file a day."""
+    folder, random = tmp_path_factory.mktemp("rows"), np.random.default_rng(0)
+    for day in DAYS:
+        distance = random.normal(0, 1, 100)
+        table = {
+            "ride_id": [f"{day}-{number:03}" for number in range(100)],
+            "day": [day] * 100,
+            "distance": distance,
+            "carrier": random.choice(["AA", "UA"], 100),
+            "late": distance + random.normal(0, 1, 100) > 0,
+        }
+        pq.write_table(pa.table(table), folder / f"{day}.parquet")
+    return folder
+
+
+@pytest.fixture
+def make_spec(installation: Path, rows: Path, tmp_path: Path) -> Callable[..., Spec]:
+    """Return a function that makes a spec which learns from six days and holds out two; keywords change its recipe."""
+    return lambda request_id="rides.first.one", **recipe: spec_of(tmp_path / "models", rows, request_id, **recipe)
+
+
+def spec_of(models: Path, rows: Path, request_id: str, **recipe: Any) -> Spec:
+    return Spec(
+        pipeline="rides",
+        request_id=request_id,
+        reason="a test",
+        key="ride_id",
+        date="day",
+        snapshot_id=None,
+        train_days=(DAYS[0], DAYS[5]),
+        holdout_days=(DAYS[6], DAYS[7]),
+        training=TRAINING.model_copy(update=recipe),
+        sample_rows=100,
+        folder=models / request_id,
+        rows=rows,
+    )
+
+
+@pytest.fixture(autouse=True)
+def _no_proxy(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("NO_PROXY", "127.0.0.1,localhost")
+    os.environ.pop("AWS_PROFILE", None)
