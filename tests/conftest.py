@@ -85,7 +85,7 @@ def pytest_unconfigure() -> None:
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Let the longest begin first, where tests run side by side; a file stays together (`--dist loadfile`)."""
     # Not by groups: under pytest 9.2 xdist 3.8 no longer finds them, says nothing, and ran the demo on both sides.
-    folders = ("e2e", "dags", "stages", "spark", "unit")
+    folders = ("e2e", "dags", "cloud", "stages", "spark", "unit")
     items.sort(key=lambda item: folders.index(item.path.relative_to(ROOT / "tests").parts[0]))
 
 
