@@ -45,7 +45,7 @@ class KubernetesSettings(Strict):
     storage: str = Field(description="URI that Airflow's workers and the pods read and write: s3://, gs://, abfs://.")
     kubeconfig: str | None = Field(None, description="File; none: in the cluster, its own; else kubectl's.")
     context: str | None = Field(None, description="Of the kubeconfig; none: its current one.")
-    tracking_url: str | None = Field(None, description="MLflow as the pods reach it.")
+    tracking_url: str = Field(description="MLflow as the pods reach it; where it is away, `register` tells it later.")
     secrets: list[str] = Field([], description="Secrets of the namespace whose keys the pods get as variables.")
     egress: list[Egress] = Field(description="Storage and tracking; nothing else but DNS can be reached.")
     priority_class: str | None = Field(None, description="Which pods may push these aside, and the other way round.")
@@ -56,8 +56,8 @@ class KubernetesSettings(Strict):
 
     @field_validator("tracking_url", "storage")
     @classmethod
-    def _without_password(cls, url: str | None) -> str | None:
-        if url and urlsplit(url).password:
+    def _without_password(cls, url: str) -> str:
+        if urlsplit(url).password:
             raise ValueError("holds a password, which a manifest would show: put it in a Secret and name that")
         return url
 

@@ -87,9 +87,8 @@ def _told(order: Order, settings: KubernetesSettings, uri: str, *, is_large: boo
         "EVERGREEN_DATA": f"{SCRATCH}/data",
         "HOME": SCRATCH,  # all else is read-only
         "TMPDIR": SCRATCH,
+        "MLFLOW_TRACKING_URI": settings.tracking_url,
     }
-    if settings.tracking_url:
-        told["MLFLOW_TRACKING_URI"] = settings.tracking_url
     if not is_large:
         # Kubernetes reads $(NAME) as a variable and $$ as a stroke of it.
         told["EVERGREEN_SPEC"] = order.spec.model_dump_json().replace("$", "$$")
