@@ -130,9 +130,9 @@ def _credentials(settings: KubernetesSettings) -> Any:
     try:
         if not (settings.kubeconfig or settings.context):
             with suppress(ConfigException):  # not in a cluster
-                load_incluster_config(client_configuration=configuration)
+                load_incluster_config(client_configuration=configuration)  # type: ignore[no-untyped-call]
                 return configuration
-        load_kube_config(settings.kubeconfig, settings.context, configuration)
+        load_kube_config(settings.kubeconfig, settings.context, configuration)  # type: ignore[no-untyped-call]
     except (ConfigException, OSError) as error:
         raise PlatformRefusedError(
             f"No cluster is known: {error}. Set `kubeconfig` or `context` in config/platforms/kubernetes.yaml."
