@@ -8,6 +8,10 @@ UV := .venv/bin/uv
 READY := .venv/.ready
 # Packages that only torch's CUDA build needs stay out of the lock, so that it installs with either build.
 CUDA_ONLY := $(addprefix --no-emit-package ,$(file < config/cuda_only.txt))
+# Images without Airflow: what each imports, in the versions of the whole.
+IMAGES := train serve
+subset = $(UV) pip compile -q requirements-$(1).in -c requirements.txt -o $(2) --python-version 3.11 $(CUDA_ONLY) \
+	--custom-compile-command 'make lock'
 
 .PHONY: help setup demo test test-unit up down status check lock migration bench soak clean
 
@@ -43,13 +47,17 @@ check: setup ## Lint, types; lock, schema and docs/yaml.md in step
 	@cp requirements.txt .venv/lock.txt && $(UV) pip compile -q requirements.in -o .venv/lock.txt --python-version 3.11 \
 		$(CUDA_ONLY) --custom-compile-command 'make lock' && diff -u requirements.txt .venv/lock.txt \
 		|| { echo "requirements.txt is not what requirements.in asks for: run 'make lock'."; exit 1; }
+	@for image in $(IMAGES); do cp requirements-$$image.txt .venv/lock.txt && $(call subset,$$image,.venv/lock.txt) \
+		&& diff -u requirements-$$image.txt .venv/lock.txt \
+		|| { echo "requirements-$$image.txt is not what requirements-$$image.in asks for: run 'make lock'."; exit 1; }; done
 	@$(PY) -m include.cli schema | diff - config/pipeline.schema.json \
 		|| { echo "config/pipeline.schema.json is old: run 'make lock'."; exit 1; }
 	@$(PY) -m include.cli schema --markdown | diff - docs/yaml.md \
 		|| { echo "docs/yaml.md is old: run 'make lock'."; exit 1; }
 
-lock: setup ## Write requirements.txt from requirements.in; the YAML's schema and docs/yaml.md from the types
+lock: setup ## Write requirements*.txt from requirements*.in; the YAML's schema and docs/yaml.md from the types
 	@$(UV) pip compile -q requirements.in -o requirements.txt --python-version 3.11 $(CUDA_ONLY) --custom-compile-command 'make lock'
+	@for image in $(IMAGES); do $(call subset,$$image,requirements-$$image.txt) || exit 1; done
 	@$(PY) -m include.cli schema > config/pipeline.schema.json
 	@$(PY) -m include.cli schema --markdown > docs/yaml.md
 

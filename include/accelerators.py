@@ -14,14 +14,15 @@ from include.strict import Strict
 
 PROFILES = ROOT / "config" / "accelerators.yaml"
 
-Device = Literal["cpu", "cuda"]
+Device = Literal["cpu", "cuda", "tpu"]
 
 
 class Accelerator(Strict):
     """One profile."""
 
-    device: Device = Field("cpu", description="cpu, or cuda: NVIDIA GPUs.")
+    device: Device = Field("cpu", description="cpu; cuda: NVIDIA GPUs; tpu: Google's, for Keras.")
     processes: int = Field(1, ge=1, description="Processes that share every batch; with cuda one for each GPU.")
+    nodes: int = Field(1, ge=1, description="Machines with so many processes each, on a platform that has several.")
     threads: int = Field(1, ge=1, description="Threads of each process; another number may give another model.")
     memory_gb: float | None = Field(None, gt=0, description="A process that wants more is ended; none: no limit.")
     price_per_hour: float = Field(0.0, ge=0, description="Of one device.")

@@ -3,19 +3,13 @@
 import re
 from typing import Any
 
-import fsspec
-from fsspec.implementations.arrow import ArrowFSWrapper
-from pyarrow.fs import FileSystem
-
 from include.errors import ConfigError, SourceUnavailableError
+from include.filesystems import BY_ARROW, filesystem_of
 from include.ingestion.delivered import Delivered
 from include.partition import is_day
 from include.settings import load_settings
 from include.sources import Files, format_of
 
-# Arrow brings these in its wheel, and credentials from where the cloud's own tools look; s3fs, gcsfs and adlfs would
-# bind the versions of half the environment.
-BY_ARROW = ("s3://", "gs://", "gcs://", "abfs://", "abfss://")
 CREDENTIALS = (
     "Credentials are taken from where the cloud's own tools look (S3: AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY or "
     "~/.aws), in the environment of Airflow's processes."
@@ -81,10 +75,7 @@ def _found(path: str) -> list[tuple[Any, str]]:
 
 
 def _open(path: str) -> tuple[Any, str]:
-    if path.startswith(BY_ARROW):
-        filesystem, inner = FileSystem.from_uri(path)
-        return ArrowFSWrapper(filesystem), inner
     try:
-        return fsspec.core.url_to_fs(path)
+        return filesystem_of(path)
     except (ValueError, ImportError) as error:
         raise ConfigError(f"{path}: cannot be opened: {error}") from error

@@ -14,9 +14,10 @@ from pathlib import PurePosixPath
 from typing import Any
 from uuid import uuid4
 
-import fsspec
 import numpy as np
 import numpy.typing as npt
+
+from include.filesystems import filesystem_of
 
 log = logging.getLogger(__name__)
 
@@ -49,7 +50,7 @@ class Checkpoints:
     """
 
     def __init__(self, uri: str, recipe: str, every_seconds: float) -> None:
-        self._files, folder = fsspec.core.url_to_fs(uri)
+        self._files, folder = filesystem_of(uri)
         self._folder = folder
         self._recipe = recipe
         self._every = every_seconds

@@ -41,6 +41,34 @@ def place_by_tensorflow() -> Membership:
     return Membership(config.get("task", {}).get("index", 0), len(workers))
 
 
+@dataclass(frozen=True)
+class Machines:
+    """This machine among those of one training."""
+
+    index: int = 0
+    count: int = 1
+    meeting: str = "localhost:0"  # host and port on the first one, where PyTorch's processes find each other
+
+
+def machines() -> Machines:
+    """Return this machine's place as the platform tells it; it is alone where none does."""
+    env = os.environ
+    index, count = int(env.get("EVERGREEN_NODE", 0)), int(env.get("EVERGREEN_NODES", 1))
+    return Machines(index, count, env.get("EVERGREEN_MEETING", "localhost:0"))
+
+
+def pod() -> tuple[str, Path]:
+    """Return where the storage of a training in a pod is, and the pod's own folder.
+
+    :raises ConfigError: if this is no such pod.
+    """
+    env = os.environ
+    try:
+        return env["EVERGREEN_STORAGE"], Path(env["EVERGREEN_SCRATCH"])
+    except KeyError as error:
+        raise ConfigError(f"{error} is not set: include.training.pod runs in pods of platform kubernetes.") from error
+
+
 def tpu() -> str | None:
     """Return the TPU's name as Google's platforms tell it; "local" for the one of this machine; None without one."""
     return os.environ.get("TPU_NAME") or ("local" if "TPU_WORKER_ID" in os.environ else None)

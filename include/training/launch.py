@@ -1,10 +1,11 @@
-"""This file starts one training as several processes on this machine, by PyTorch's own launcher."""
+"""This file starts one training as several processes, on this machine or on several, by PyTorch's own launcher."""
 
 import logging
 import os
 import sys
 
 from include.errors import ConfigError
+from include.training.environment import machines
 from include.training.outcome import BAD_INPUT, FAILED, RESUME
 from include.training.spec import Spec
 
@@ -17,8 +18,19 @@ def is_rank() -> bool:
 
 
 def is_shared(spec: Spec) -> bool:
-    """Tell whether several processes are to do the work: a cheap repair is done by one."""
-    return spec.repair == "retrain" and spec.accelerator.processes > 1
+    """Tell whether several processes are to be started: a cheap repair is done by one, Keras has one a machine.
+
+    :raises ConfigError: if there are not as many machines as the accelerator asks for.
+    """
+    if spec.repair != "retrain":
+        return False
+    here, asked = machines().count, spec.accelerator
+    if here != asked.nodes:
+        raise ConfigError(
+            f"The accelerator '{spec.training.accelerator}' asks for {asked.nodes} machines, and here are {here}: name "
+            "a profile with as many `nodes`, or a platform that has them (kubernetes)."
+        )
+    return asked.processes > 1 or (asked.nodes > 1 and spec.training.framework == "torch")
 
 
 def launch(spec: Spec, arguments: list[str]) -> int:
@@ -35,12 +47,14 @@ def launch(spec: Spec, arguments: list[str]) -> int:
     from torch.distributed.elastic.multiprocessing.errors import ChildFailedError
     from torch.distributed.launcher.api import LaunchConfig, elastic_launch
 
+    here = machines()
     config = LaunchConfig(
-        min_nodes=1,
-        max_nodes=1,
+        min_nodes=here.count,
+        max_nodes=here.count,
         nproc_per_node=spec.accelerator.processes,
-        rdzv_backend="c10d",
-        rdzv_endpoint="localhost:0",
+        rdzv_backend="static" if here.count > 1 else "c10d",  # static: the first machine has the first process
+        rdzv_endpoint=here.meeting,
+        rdzv_configs={"rank": here.index} if here.count > 1 else {},
         run_id=spec.request_id,
         logs_specs=DefaultLogsSpecs(log_dir=os.devnull),  # else a folder stays in /tmp; ranks write into this log
         max_restarts=0,  # Airflow tries again, and goes on where the last checkpoint was

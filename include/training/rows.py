@@ -128,18 +128,10 @@ def fetch(spec: Spec) -> Rows:
 
 
 def _read(spec: Spec, path: Path) -> dict[str, int]:
-    wanted = [spec.key, spec.date, spec.training.target, *spec.training.features.names]
-    first, last = spec.train_days[0], spec.holdout_days[1]
     counts: dict[str, int] = {}
     writer: pa.RecordBatchFileWriter | None = None
     with atomic.writing(path), pa.OSFile(str(path), "wb") as file:
-        columns = list(dict.fromkeys(wanted))
-        found = (
-            _days_of(spec.rows, spec, columns)
-            if spec.rows
-            else lake.clean_days(spec.pipeline, first, last, columns, spec.snapshot_id)
-        )
-        for day, table in found:
+        for day, table in days_of(spec):
             rows = _labelled(table, spec)
             writer = writer or pa.ipc.new_file(file, rows.schema)
             writer.write_table(rows, max_chunksize=BLOCK_ROWS)
@@ -151,7 +143,16 @@ def _read(spec: Spec, path: Path) -> dict[str, int]:
     return counts
 
 
-def _days_of(folder: Path, spec: Spec, columns: list[str]) -> Iterator[tuple[str, pa.Table]]:
+def days_of(spec: Spec) -> Iterator[tuple[str, pa.Table]]:
+    """Yield each day of a spec's with the columns that a training reads, from its folder or from the lake."""
+    wanted = [spec.key, spec.date, spec.training.target, *spec.training.features.names]
+    columns = list(dict.fromkeys(wanted))
+    if spec.rows:
+        return _in_folder(spec.rows, spec, columns)
+    return lake.clean_days(spec.pipeline, spec.train_days[0], spec.holdout_days[1], columns, spec.snapshot_id)
+
+
+def _in_folder(folder: Path, spec: Spec, columns: list[str]) -> Iterator[tuple[str, pa.Table]]:
     """Yield each day of the spec's from a folder of Parquet files, which a platform has brought here."""
     files = dataset.dataset(folder, format="parquet")
     day_of = pc.field(spec.date).cast(pa.string())

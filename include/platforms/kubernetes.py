@@ -1,0 +1,170 @@
+"""This file trains on a Kubernetes cluster: a Job for each attempt, its files on a storage that both sides reach."""
+
+import logging
+import shutil
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, ClassVar
+
+from include.errors import PlatformError
+from include.platforms import inputs, storage
+from include.platforms.base import Job, Leased, Order, Platform, Status
+from include.platforms.kubernetes_api import Api
+from include.platforms.kubernetes_settings import KubernetesSettings, load_kubernetes_settings
+from include.platforms.kubernetes_status import is_over, status_of, waiting
+from include.platforms.manifests import LEASE, MARK, NAME, STORAGE, belongings_of, cluster_name, job_of
+from include.training.spec import Spec
+
+log = logging.getLogger(__name__)
+
+PATIENCE = 5  # failures in a row, after which a log is left to the caller's next try
+
+
+class Kubernetes(Platform):
+    """The namespace of a cluster.
+
+    :param settings: those of config/platforms/kubernetes.yaml, if not given.
+    """
+
+    name: ClassVar[str] = "kubernetes"
+
+    def __init__(self, settings: KubernetesSettings | None = None) -> None:
+        """Read settings and credentials; the cluster is not asked yet."""
+        self._settings = settings or load_kubernetes_settings()
+        self._api = Api(self._settings)
+
+    def submit(self, order: Order) -> Job:
+        """Take the rows to the storage and create the Job, or go on where an earlier call was killed."""
+        uri = inputs.storage_of(order.spec, self._settings.storage)
+        name = cluster_name(order.name)
+        job = self._api.get("Job", name)
+        if job is None:
+            wanted = job_of(order, self._settings, uri, datetime.now(UTC))
+            with _storage_errors(uri):
+                inputs.put_input(order.spec, uri)
+            job = self._api.create(wanted) or self._found(name)
+        if job["spec"].get("suspend") and not is_over(job):
+            for manifest in belongings_of(order, self._settings, job["metadata"]["uid"]):
+                self._api.create(manifest)
+            self._api.patch("Job", name, {"spec": {"suspend": False}})
+        return _job(job)
+
+    def status(self, job: Job) -> Status:
+        """Return what became of it."""
+        found = self._api.get("Job", cluster_name(job.name))
+        return status_of(found, self._pods(job) if found else [], datetime.now(UTC))
+
+    def follow(self, job: Job) -> Iterator[str]:
+        """Yield the first pod's output, and what it waits for before there is any; a lost connection is taken up."""
+        output, failures = Output(self._api), 0
+        while True:
+            try:
+                found = self._api.get("Job", cluster_name(job.name))
+                failures = failures if found and is_over(found) else 0
+                yield from output.new(found, self._pods(job)) if found else ()
+                if found is None or is_over(found):
+                    return
+            except PlatformError as error:
+                failures += 1
+                if failures == PATIENCE:
+                    raise
+                log.warning("%s; asked again", error)
+            time.sleep(self._settings.poll_seconds)
+
+    def stop(self, job: Job) -> None:
+        """Delete the Job; it is there until its pods have ended, which have time to save their state."""
+        self._api.delete("Job", cluster_name(job.name))
+
+    def collect(self, job: Job, spec: Spec) -> None:
+        """Bring the model from the storage, make sure that it is the one that was put there, and move it into place."""
+        from include.training.store import is_finished
+
+        if is_finished(spec):
+            return
+        uri = self._uri(job, spec)
+        spec.folder.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(prefix=".training-", dir=spec.folder.parent) as scratch, _storage_errors(uri):
+            folder = Path(scratch) / "model"
+            storage.fetch_folder(f"{uri}/model", folder)
+            shutil.rmtree(spec.folder, ignore_errors=True)
+            folder.replace(spec.folder)
+
+    def leased(self) -> list[Leased]:
+        """Return all of Evergreen's Jobs in the namespace that have not ended."""
+        return [_leased(job) for job in self._api.list("Job", MARK) if not is_over(job)]
+
+    def clean_up(self, job: Job) -> None:
+        """Remove the Job with all it owns; of the storage what is done with: after an interruption it is not."""
+        self._api.delete("Job", cluster_name(job.name))
+        uri = job.detail.get("storage")
+        if uri:
+            with _storage_errors(uri):
+                if storage.is_whole(f"{uri}/model"):
+                    storage.remove(uri)
+
+    def _pods(self, job: Job) -> list[dict[str, Any]]:
+        return sorted(self._api.list("Pod", {NAME: cluster_name(job.name)}), key=_index)
+
+    def _found(self, name: str) -> dict[str, Any]:
+        job = self._api.get("Job", name)
+        if job is None:
+            raise PlatformError(f"The Job {name} was there and is gone again: somebody else has removed it.")
+        return job
+
+    def _uri(self, job: Job, spec: Spec) -> str:
+        return str(job.detail.get("storage") or inputs.storage_of(spec, self._settings.storage))
+
+
+class Output:
+    """The first pod's output, as far as it was read."""
+
+    def __init__(self, api: Api) -> None:
+        """Begin at the beginning."""
+        self._api = api
+        self._since = self._told = ""
+
+    def new(self, job: dict[str, Any], pods: list[dict[str, Any]]) -> Iterator[str]:
+        """Yield what was not yielded yet, until the pod ends or the connection does."""
+        if (why := waiting(job, pods)) and why != self._told:
+            self._told = why
+            yield why
+        if not (pods and _has_begun(pods[0])):
+            return
+        for line in self._api.log(pods[0]["metadata"]["name"], self._since or None):
+            at, _, text = line.partition(" ")
+            if at > self._since:  # asked from a time on, the API begins with that whole second
+                self._since = at
+                yield text
+
+
+def _job(found: dict[str, Any]) -> Job:
+    told = found["metadata"]["annotations"]
+    return Job(told[NAME], {"storage": told[STORAGE]})
+
+
+def _leased(found: dict[str, Any]) -> Leased:
+    metadata = found["metadata"]
+    return Leased(
+        _job(found), metadata["labels"]["evergreen/pipeline"], datetime.fromisoformat(metadata["annotations"][LEASE])
+    )
+
+
+def _index(pod: dict[str, Any]) -> int:
+    return int(pod["metadata"].get("annotations", {}).get("batch.kubernetes.io/job-completion-index", 0))
+
+
+def _has_begun(pod: dict[str, Any]) -> bool:
+    states = [each["state"] for each in pod["status"].get("containerStatuses", [])]
+    return any("running" in state or "terminated" in state for state in states)
+
+
+@contextmanager
+def _storage_errors(uri: str) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        raise PlatformError(f"{uri} did not answer, or refused: {error}") from error
