@@ -209,7 +209,7 @@ class Retention(Strict):
     ledger_days: int = Field(400, ge=30, description="The ledger's measured windows and decisions.")
 
 
-PlatformName = Literal["local", "aws", "kubernetes"]
+PlatformName = Literal["local", "aws"]
 
 
 class Compute(Strict):

@@ -11,7 +11,6 @@ if TYPE_CHECKING:
 PLATFORMS = {
     "local": "include.platforms.local:Local",
     "aws": "include.platforms.aws:Aws",
-    "kubernetes": "include.platforms.kubernetes:Kubernetes",
 }
 
 
