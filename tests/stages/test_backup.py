@@ -18,9 +18,9 @@ from include import artefact, lake, registry
 from include.artefact import read_manifest, sha256_of
 from include.backup import back_up
 from include.catalog import open_catalog
-from include.deployment import reconcile
 from include.errors import BackupError, SchemaError, StackError
 from include.ledger import Request, nights, open_ledger, pauses, releases, requests, session
+from include.promotion import reconcile
 from include.restore import restore
 from include.serving.state import read_state
 from include.stack import Stack
