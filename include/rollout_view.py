@@ -12,7 +12,7 @@ from include.ledger import Release
 
 def rollout_table(known: Iterable[Release]) -> Table:
     """Return a table of every step of these releases."""
-    table = Table(Column("rollout", overflow="fold"), "step", "requests", "failed", "p99", "verdict", box=None)
+    table = Table(Column("rollout", overflow="fold"), "step", "asked", "failed", "p99", "verdict", box=None)
     for release in known:
         for row in _rows(release.rollout or {}):
             table.add_row(release.id, *(escape(str(cell)) for cell in row))

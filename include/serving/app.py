@@ -38,6 +38,7 @@ def create_app(settings: Settings | None = None) -> Front:
         page = await asyncio.to_thread(endpoint.metrics.page, endpoint.gauges)
         return Response(page, media_type=CONTENT_TYPE_LATEST)
 
+    # What these two are asked `Front` answers itself, by the same call: they stand here for their description.
     @app.post("/invocations/{pipeline}", **INVOCATION)
     async def invoke(request: Request, pipeline: str) -> Response:
         """Predict for each of `instances` with the named pipeline's model."""
