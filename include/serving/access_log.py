@@ -3,7 +3,6 @@
 import fcntl
 import logging
 import threading
-import time
 from datetime import UTC, datetime
 from logging.handlers import RotatingFileHandler
 from pathlib import Path
@@ -15,6 +14,7 @@ log = logging.getLogger(__name__)
 
 FLUSH_SECONDS = 1.0
 MAX_WAITING_LINES = 50_000
+_ENCODER = msgspec.json.Encoder()
 FILES = 3  # the one that is written and two before it
 
 
@@ -81,22 +81,22 @@ class _Buffer:
     """Lines that wait; when too many do, the next one that fits says how many were lost before it."""
 
     def __init__(self) -> None:
-        self._waiting: list[tuple[float, dict[str, Any]]] = []
+        self._waiting: list[str] = []
         self._num_lost = 0
 
     def put(self, line: dict[str, Any]) -> None:
-        """Take a line in, which is made text later: whoever is answered does not wait for that."""
+        """Take a line in, as text already: to make thousands at once would hold up whoever is answered then."""
         if len(self._waiting) >= MAX_WAITING_LINES:
             self._num_lost += 1
             return
         if self._num_lost:
             line, self._num_lost = {**line, "lost_before": self._num_lost}, 0
-        self._waiting.append((time.time(), line))
+        self._waiting.append(_line(line))
 
     def take(self) -> list[str]:
         """Return the lines that wait, as JSON."""
         lines, self._waiting = self._waiting, []
-        return [_line(at, said) for at, said in lines]
+        return lines
 
 
 class _File(RotatingFileHandler):
@@ -110,9 +110,8 @@ class _File(RotatingFileHandler):
         self._has_said = True
 
 
-def _line(at: float, said: dict[str, Any]) -> str:
-    when = datetime.fromtimestamp(at, UTC).isoformat(timespec="milliseconds")
-    return msgspec.json.encode({"time": when, **said}).decode()
+def _line(said: dict[str, Any]) -> str:
+    return _ENCODER.encode({"time": datetime.now(UTC), **said}).decode()
 
 
 def _own_file(folder: Path) -> tuple[Path, TextIO]:

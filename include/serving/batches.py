@@ -3,26 +3,37 @@
 import logging
 import threading
 from collections.abc import Callable
-from typing import Generic, TypeVar
+from typing import Any, Generic, Protocol, TypeVar
 
 log = logging.getLogger(__name__)
 
 SECONDS_BETWEEN = 1.0
 
+
+class Waiting(Protocol):
+    """What items wait in: a list, or something that does part of the work as they come."""
+
+    def append(self, item: Any, /) -> None:
+        """Take an item in."""
+
+
 Item = TypeVar("Item")
+Batch = TypeVar("Batch", bound=Waiting)
 
 
-class Batches(Generic[Item]):
+class Batches(Generic[Item, Batch]):
     """Takes items in, and hands all that wait to one function: once a second, and as soon as there are enough rows.
 
     :param work: is given what waits, also nothing; what it raises is logged, and the batch is lost.
+    :param begin: makes a new one for what comes next.
     :param enough: rows that wake it at once.
     """
 
-    def __init__(self, name: str, work: Callable[[list[Item]], None], *, enough: int) -> None:
+    def __init__(self, name: str, work: Callable[[Batch], None], begin: Callable[[], Batch], *, enough: int) -> None:
         self._work = work
+        self._begin = begin
         self._enough = enough
-        self._waiting: list[Item] = []
+        self._waiting = begin()
         self._lock = threading.Lock()
         self._working = threading.Lock()
         self._wake = threading.Event()
@@ -58,7 +69,7 @@ class Batches(Generic[Item]):
         """Work off what waits now."""
         with self._working:
             with self._lock:
-                batch, self._waiting, self.num_rows = self._waiting, [], 0
+                batch, self._waiting, self.num_rows = self._waiting, self._begin(), 0
             self._work(batch)
 
     def _go_on(self) -> None:

@@ -27,7 +27,8 @@ log = logging.getLogger(__name__)
 
 FLUSH_ROWS = 5_000
 MAX_WAITING_ROWS = 200_000
-_AT_ONCE, _PAUSE_SECONDS = 150, 0.001  # requests that are put together before others may be answered again
+_FEW = 32  # rows of a request that are sorted in at once
+_MANY, _PAUSE_SECONDS = 500, 0.01  # after a column of so many rows others are answered for so long
 
 
 @dataclass(slots=True)  # frozen would take four times as long to make, and one is made for each request
@@ -63,13 +64,76 @@ def capture_schema(key: str, features: Features, task: Task) -> pa.Schema:
     )
 
 
+@dataclass(frozen=True)
+class _Part:
+    pipeline: str
+    day: str
+    rows: pa.Table
+
+
+class Columns:
+    """Rows that wait, already by column.
+
+    A small request puts its own there at once, in some microseconds. Left to the thread that writes, the same work for
+    thousands of requests holds the interpreter for milliseconds at a time, and every hundredth request waits for it.
+    """
+
+    def __init__(self) -> None:
+        self._groups: dict[tuple[str, str, int], dict[str, list[Any]]] = {}
+        self._schemas: dict[tuple[str, int], pa.Schema] = {}
+        self._large: list[Captured] = []
+
+    def append(self, request: Captured) -> None:
+        """Take a request's rows in; those of a large one later."""
+        if len(request.ids) > _FEW:
+            self._large.append(request)
+        else:
+            self._sort_in(request)
+
+    def parts(self) -> list[_Part]:
+        """Return the rows as tables, made a column at a time: while one is made, requests stand still."""
+        for request in self._large:
+            self._sort_in(request)
+        tables: dict[tuple[str, str, pa.Schema], list[pa.Table]] = defaultdict(list)
+        for (pipeline, day, version), rows in self._groups.items():
+            schema, arrays = self._schemas[pipeline, version], []
+            for field in schema:
+                arrays.append(pa.array(rows[field.name], field.type))
+                if len(arrays[-1]) >= _MANY:
+                    time.sleep(_PAUSE_SECONDS)
+            tables[pipeline, day, schema].append(pa.Table.from_arrays(arrays, schema=schema))
+        return [_Part(pipeline, day, pa.concat_tables(parts)) for (pipeline, day, _), parts in tables.items()]
+
+    def _sort_in(self, request: Captured) -> None:
+        today = request.at.date().isoformat()
+        for number, day in enumerate(request.days):
+            rows = self._group(request, day or today)
+            rows[ANSWER_ID].append(request.ids[number])
+            rows[request.key].append(str(request.keys[number]))
+            rows[ANSWER_DAY].append(day or today)
+            rows[ANSWER_VERSION].append(request.version)
+            rows[ANSWERED_AT].append(request.at)
+            for name, value in request.answers[number].items():
+                rows[name].append(value)
+            for name, values in request.columns.items():
+                rows[name].append(values[number])
+
+    def _group(self, request: Captured, day: str) -> dict[str, list[Any]]:
+        group = (request.pipeline, day, request.version)
+        if group not in self._groups:
+            schema = capture_schema(request.key, request.features, request.task)
+            self._schemas[request.pipeline, request.version] = schema
+            self._groups[group] = {name: [] for name in schema.names}
+        return self._groups[group]
+
+
 class Capture:
     """Keeps answered requests in the lake; while its disk takes no files, as many rows as may wait, and says so."""
 
     def __init__(self, lake: Path, metrics: Metrics) -> None:
         self._lake = lake
         self._metrics = metrics
-        self._batches: Batches[Captured] = Batches("capture", self._write, enough=FLUSH_ROWS)
+        self._batches: Batches[Captured, Columns] = Batches("capture", self._write, Columns, enough=FLUSH_ROWS)
         self._unwritten: list[_Part] = []
         self.problem = ""  # why captures cannot be written now
 
@@ -96,10 +160,10 @@ class Capture:
         """Return whether so many rows wait that what is less important should make way."""
         return self._batches.num_rows + self._num_unwritten() > MAX_WAITING_ROWS / 4
 
-    def _write(self, batch: list[Captured]) -> None:
+    def _write(self, batch: Columns) -> None:
         """Write one file per pipeline, day and set of columns; what cannot be written waits for the next time."""
         failed, problem = [], ""
-        for part in self._unwritten + _parts_of(batch):
+        for part in self._unwritten + batch.parts():
             try:
                 _write(self._lake / part.pipeline / "predictions" / f"day={part.day}", part.rows)
             except (OSError, RuntimeError, pa.ArrowException) as error:
@@ -115,63 +179,19 @@ class Capture:
         self.problem = problem
         self._metrics.capture_failing.set(bool(problem))
 
-    def _keep(self, failed: "list[_Part]") -> None:
+    def _keep(self, failed: list[_Part]) -> None:
         """Keep the oldest parts, half as many rows as may wait."""
         num_rows = itertools.accumulate(len(part.rows) for part in failed)
         fitting = [number for number, total in enumerate(num_rows, 1) if total <= MAX_WAITING_ROWS / 2]
         self._unwritten, lost = failed[: len(fitting)], failed[len(fitting) :]
         self._lose(lost)
 
-    def _lose(self, parts: "list[_Part]") -> None:
+    def _lose(self, parts: list[_Part]) -> None:
         for part in parts:
             self._metrics.dropped.labels(part.pipeline, "write_failed").inc(len(part.rows))
 
     def _num_unwritten(self) -> int:
         return sum(len(part.rows) for part in self._unwritten)
-
-
-@dataclass(frozen=True)
-class _Part:
-    pipeline: str
-    day: str
-    rows: pa.Table
-
-
-def _parts_of(batch: list[Captured]) -> list[_Part]:
-    """Return the rows as tables, made piece by piece: while one is made, requests stand still."""
-    pieces: dict[tuple[str, str, pa.Schema], list[pa.Table]] = defaultdict(list)
-    schemas: dict[tuple[str, int], pa.Schema] = {}  # to make one takes longer than a row
-    for start in range(0, len(batch), _AT_ONCE):
-        if start:
-            time.sleep(_PAUSE_SECONDS)
-        for (pipeline, version, day), rows in _group(batch[start : start + _AT_ONCE], schemas).items():
-            schema = schemas[pipeline, version]
-            pieces[pipeline, day, schema].append(pa.table(rows, schema=schema))
-    return [_Part(pipeline, day, pa.concat_tables(tables)) for (pipeline, day, _), tables in pieces.items()]
-
-
-def _group(
-    requests: list[Captured], schemas: dict[tuple[str, int], pa.Schema]
-) -> dict[tuple[str, int, str], dict[str, list[Any]]]:
-    """Return columns by pipeline, version and day; the schemas of new versions are added to those known."""
-    groups: dict[tuple[str, int, str], dict[str, list[Any]]] = defaultdict(lambda: defaultdict(list))
-    for request in requests:
-        if (request.pipeline, request.version) not in schemas:
-            schema = capture_schema(request.key, request.features, request.task)
-            schemas[request.pipeline, request.version] = schema
-        today = request.at.date().isoformat()
-        for number, day in enumerate(request.days):
-            rows = groups[request.pipeline, request.version, day or today]
-            rows[ANSWER_ID].append(request.ids[number])
-            rows[request.key].append(str(request.keys[number]))
-            rows[ANSWER_DAY].append(day or today)
-            rows[ANSWER_VERSION].append(request.version)
-            rows[ANSWERED_AT].append(request.at)
-            for name, value in request.answers[number].items():
-                rows[name].append(value)
-            for name, values in request.columns.items():
-                rows[name].append(values[number])
-    return groups
 
 
 def _write(folder: Path, table: pa.Table) -> None:

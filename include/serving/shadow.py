@@ -42,7 +42,7 @@ class Shadow:
         self._lake = lake
         self._metrics = metrics
         self._capture = capture
-        self._batches: Batches[Copy] = Batches("shadow", self._answer, enough=ROWS_AT_ONCE)
+        self._batches: Batches[Copy, list[Copy]] = Batches("shadow", self._answer, list, enough=ROWS_AT_ONCE)
 
     def start(self) -> None:
         """Start answering."""
