@@ -8,6 +8,7 @@ from rich.console import Group, RenderableType
 from rich.markup import escape
 from rich.panel import Panel
 from rich.table import Table
+from rich.text import Text
 from sqlalchemy.orm import Session
 
 from include.config import broken_pipelines, load_pipelines
@@ -18,7 +19,10 @@ from include.pipeline import Pipeline
 from include.rollout_view import under_way
 
 NEWEST = 7
-LEGEND = "known: rows whose outcome has arrived · bad: rows in quarantine · drift: share of what the model relies on"
+LEGEND = Text(
+    "known: rows whose outcome has arrived · bad: rows in quarantine · drift: share of what the model relies on",
+    style="dim italic",
+)
 
 
 def status_view(pipelines: Iterable[Pipeline], *, has_links: bool = False) -> RenderableType:
@@ -66,12 +70,14 @@ def _panel(session: Session, pipeline: Pipeline, *, has_links: bool) -> Panel:
         facts.add_row("[red]refused[/]", "\n".join(refused))
     windows = {window.day: window for window in nights.windows_of(session, pipeline.name)}
     shown = list(dict.fromkeys([pipeline.gate.metric, pipeline.governor.metric]))
-    parts: Sequence[RenderableType] = (
+    parts: list[RenderableType] = [
         escape(pipeline.description),  # not in the title, which would be cut off where the window is narrow
         facts,
-        _days(days, windows, shown, has_links=has_links),
-        _releases(session, pipeline),
-    )
+    ]
+    if days:
+        parts += [_days(days, windows, shown, has_links=has_links), LEGEND]
+    if (made := _releases(session, pipeline)).row_count:
+        parts.append(made)
     links = f"  [link=/evergreen/why/{pipeline.name}]why?[/]  [link=/evergreen/history/{pipeline.name}]history[/]"
     ask = links if has_links else ""
     return Panel(Group(*parts), title=f"[bold]{pipeline.name}[/]{ask}", title_align="left")
@@ -98,7 +104,7 @@ def _made(numbers: Mapping[str, Any]) -> str:
 
 
 def _days(days: Sequence[Partition], windows: Mapping[str, Window], shown: Sequence[str], *, has_links: bool) -> Table:
-    table = Table(box=None, caption=LEGEND, caption_justify="left")
+    table = Table(box=None, padding=(0, 1, 0, 0))  # as much as fits into 80 columns
     for heading in (
         "day",
         "status",
