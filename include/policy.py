@@ -209,7 +209,7 @@ class Retention(Strict):
     ledger_days: int = Field(400, ge=30, description="The ledger's measured windows and decisions.")
 
 
-PlatformName = Literal["local", "aws"]
+PlatformName = Literal["local", "aws", "kubernetes"]
 
 
 class Compute(Strict):

@@ -11,6 +11,7 @@ if TYPE_CHECKING:
 PLATFORMS = {
     "local": "include.platforms.local:Local",
     "aws": "include.platforms.aws:Aws",
+    "kubernetes": "include.platforms.kubernetes:Kubernetes",
 }
 
 

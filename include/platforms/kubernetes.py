@@ -21,6 +21,9 @@ from include.training.spec import Spec
 
 log = logging.getLogger(__name__)
 
+# It is to have no pods, and has had its time. One that is still suspended begins for that: such a Job has no time, and
+# would never end. A deadline may be changed (`updateJob` in Kubernetes' pkg/controller/job/job_controller.go).
+STOPPED = {"parallelism": 0, "activeDeadlineSeconds": 1, "suspend": False}
 PATIENCE = 5  # failures in a row, after which a log is left to the caller's next try
 
 
@@ -76,8 +79,10 @@ class Kubernetes(Platform):
             time.sleep(self._settings.poll_seconds)
 
     def stop(self, job: Job) -> None:
-        """Delete the Job; it is there until its pods have ended, which have time to save their state."""
-        self._api.delete("Job", cluster_name(job.name))
+        """Have the Job fail; its pods have time to save their state. It stays: its name is not given again."""
+        name = cluster_name(job.name)
+        if (found := self._api.get("Job", name)) and not is_over(found):
+            self._api.patch("Job", name, {"spec": STOPPED})
 
     def collect(self, job: Job, spec: Spec) -> None:
         """Bring the model from the storage, make sure that it is the one that was put there, and move it into place."""

@@ -1,6 +1,5 @@
 """This file reads config/platforms/kubernetes.yaml: the cluster, the image, and the machines of each accelerator."""
 
-from pathlib import Path
 from typing import Literal
 from urllib.parse import urlsplit
 
@@ -8,11 +7,11 @@ import yaml
 from pydantic import Field, ValidationError, field_validator
 
 from include.errors import ConfigError
-from include.settings import ROOT
+from include.settings import load_settings
 from include.spelling import did_you_mean
 from include.strict import Strict
 
-FILE = ROOT / "config" / "platforms" / "kubernetes.yaml"
+FILE = "kubernetes.yaml"
 
 Flavour = Literal["eks", "aks", "gke"]
 
@@ -69,17 +68,18 @@ class KubernetesSettings(Strict):
         if profile not in self.machines:
             known = ", ".join(self.machines)
             raise ConfigError(
-                f"{FILE.name}: `machines` has no '{profile}', the accelerator that is asked for. There: {known}."
+                f"{FILE}: `machines` has no '{profile}', the accelerator that is asked for. There: {known}."
                 f"{did_you_mean(profile, self.machines)}"
             )
         return self.machines[profile]
 
 
-def load_kubernetes_settings(path: Path = FILE) -> KubernetesSettings:
-    """Read the file.
+def load_kubernetes_settings() -> KubernetesSettings:
+    """Read the settings.
 
-    :raises ConfigError: saying what in it is not usable.
+    :raises ConfigError: saying what in the file is not usable.
     """
+    path = load_settings().platforms / FILE
     try:
         return KubernetesSettings.model_validate(yaml.safe_load(path.read_text()))
     except (OSError, yaml.YAMLError, ValidationError) as error:

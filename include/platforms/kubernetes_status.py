@@ -29,7 +29,7 @@ def status_of(job: Found | None, pods: Sequence[Found], now: datetime) -> Status
     failed = _condition(job, "Failed")
     if not failed:  # a Job that is failing ends its pods first, and those are paid for
         return Status("running", waiting(job, pods), seconds)
-    return _ended(failed, pods, seconds)
+    return _ended(failed, pods, seconds, is_stopped=is_stopped(job))
 
 
 def is_over(job: Found) -> bool:
@@ -37,9 +37,14 @@ def is_over(job: Found) -> bool:
     return bool(_condition(job, "Complete") or _condition(job, "Failed"))
 
 
+def is_stopped(job: Found) -> bool:
+    """Tell whether a Job was told to end: it is to have no pods."""
+    return bool(job["spec"].get("parallelism") == 0)
+
+
 def waiting(job: Found, pods: Sequence[Found]) -> str:
     """Return what a Job waits for, in words; "" if it trains."""
-    if "deletionTimestamp" in job["metadata"]:
+    if "deletionTimestamp" in job["metadata"] or is_stopped(job):
         return "It is being stopped."
     for pod in pods:
         scheduled = _condition(pod, "PodScheduled", "False")
@@ -52,7 +57,7 @@ def waiting(job: Found, pods: Sequence[Found]) -> str:
     return "" if pods else "It waits for its pods."
 
 
-def _ended(failed: Found, pods: Sequence[Found], seconds: float | None) -> Status:
+def _ended(failed: Found, pods: Sequence[Found], seconds: float | None, *, is_stopped: bool) -> Status:
     said = f"{failed.get('reason', '')}: {failed.get('message', '')}"
     ends = [end for pod in pods for end in _ends(pod)]
     codes = {end["exitCode"] for end in ends} | {int(code) for code in re.findall(r"exit code (\d+)", said)}
@@ -60,7 +65,9 @@ def _ended(failed: Found, pods: Sequence[Found], seconds: float | None) -> Statu
     if BAD_INPUT in codes:
         return Status("refused", told, seconds)
     if failed.get("reason") == "DeadlineExceeded":
-        return Status("failed", f"Its lease has run out, so it was ended ({failed.get('message', '')})", seconds)
+        if is_stopped:
+            return Status("interrupted", "It was told to end.", seconds)
+        return Status("failed", f"It took longer than its lease and was ended ({failed.get('message', '')})", seconds)
     if why := next(filter(None, map(_disruption, pods)), "DisruptionTarget" if "DisruptionTarget" in said else ""):
         return Status("interrupted", f"Its machine was taken away ({why})", seconds)
     if any(end.get("reason") == "OOMKilled" for end in ends):

@@ -1,4 +1,4 @@
-"""An installation whose trainings run on stand-ins for clouds: moto for S3 and CloudWatch, `sagemaker.py` before it."""
+"""An installation whose trainings run on stand-ins for clouds: moto for S3 and CloudWatch, our own for the rest."""
 
 import logging
 import os
@@ -15,6 +15,7 @@ from moto.server import ThreadedMotoServer
 
 from include.recipe import Features, Training
 from include.training.spec import Spec
+from tests.cloud.kubernetes_api import KubernetesApi
 from tests.cloud.sagemaker import SageMaker
 
 AWS_YAML = """
@@ -25,8 +26,22 @@ folder: s3://evergreen-test/training
 subnets: [subnet-0a1b2c3d]
 security_groups: [sg-0a1b2c3d]
 """
-# A made-up secret, which nothing that is sent or logged may hold.
+KUBERNETES_YAML = """
+flavour: eks
+namespace: evergreen
+image: registry.example.com/evergreen-train:0.1.0
+service_account: evergreen-training
+storage: s3://evergreen-test/cluster
+tracking_url: ""
+secrets: [storage-login]
+egress: [{cidr: 10.0.0.0/8, port: 443}]
+poll_seconds: 0.1
+machines: {cpu: {}}
+"""
+# Made-up secrets, which nothing that is sent or logged may hold.
 SECRET = "wJalrXUtnFEMI-not-a-real-secret"  # noqa: S105
+POD_SECRET = "hunter2-in-a-secret-of-the-cluster"  # noqa: S105
+REGION, BUCKET = "eu-central-1", "evergreen-test"
 DAYS = [f"2020-01-{number:02}" for number in range(1, 9)]
 TRAINING = Training(
     target="late",
@@ -44,8 +59,12 @@ TRAINING = Training(
 def installation(rides_yaml: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     """Settings of an installation with one pipeline, `rides`, and without MLflow."""
     folder = tmp_path_factory.mktemp("installation")
-    for name, text in (("pipelines/rides.yaml", rides_yaml), ("platforms/aws.yaml", AWS_YAML)):
-        (folder / name).parent.mkdir()
+    for name, text in (
+        ("pipelines/rides.yaml", rides_yaml),
+        ("platforms/aws.yaml", AWS_YAML),
+        ("platforms/kubernetes.yaml", KUBERNETES_YAML),
+    ):
+        (folder / name).parent.mkdir(exist_ok=True)
         (folder / name).write_text(text)
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("EVERGREEN_DATA", str(folder / "data"))
@@ -55,6 +74,7 @@ def installation(rides_yaml: str, tmp_path_factory: pytest.TempPathFactory) -> I
         patch.delenv("EVERGREEN_LEDGER_URL", raising=False)
         patch.setenv("AWS_ACCESS_KEY_ID", "test")
         patch.setenv("AWS_SECRET_ACCESS_KEY", SECRET)
+        patch.setenv("AWS_DEFAULT_REGION", REGION)
         patch.setattr("include.platforms.aws.POLL_SECONDS", 0.2)
         yield folder
 
@@ -71,28 +91,52 @@ def moto() -> Iterator[str]:
 
 
 @pytest.fixture(scope="module")
-def sagemaker(installation: Path, moto: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[SageMaker]:
-    """The stand-in for SageMaker, found by boto3 as AWS would be."""
+def bucket(installation: Path, moto: str) -> Iterator[Any]:
+    """The bucket of all that is sent and left, found by boto3 as AWS' would be."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("AWS_ENDPOINT_URL", moto)
-        s3, logs = (boto3.client(name, region_name="eu-central-1") for name in ("s3", "logs"))
-        s3.create_bucket(Bucket="evergreen-test", CreateBucketConfiguration={"LocationConstraint": "eu-central-1"})
-        with SageMaker(s3, logs, tmp_path_factory.mktemp("machines")) as server:
-            patch.setenv("AWS_ENDPOINT_URL_SAGEMAKER", server.url)
-            yield server
-        for each in s3.list_objects_v2(Bucket="evergreen-test").get("Contents", []):
-            s3.delete_object(Bucket="evergreen-test", Key=each["Key"])
-        s3.delete_bucket(Bucket="evergreen-test")
+        s3 = boto3.client("s3")
+        s3.create_bucket(Bucket=BUCKET, CreateBucketConfiguration={"LocationConstraint": REGION})
+        yield s3
+        for each in s3.list_objects_v2(Bucket=BUCKET).get("Contents", []):
+            s3.delete_object(Bucket=BUCKET, Key=each["Key"])
+        s3.delete_bucket(Bucket=BUCKET)
 
 
 @pytest.fixture(scope="module")
-def objects(sagemaker: SageMaker) -> Callable[[], dict[str, bytes]]:
+def sagemaker(bucket: Any, tmp_path_factory: pytest.TempPathFactory) -> Iterator[SageMaker]:
+    """The stand-in for SageMaker, found by boto3 as AWS would be."""
+    server = SageMaker(bucket, boto3.client("logs"), tmp_path_factory.mktemp("machines"))
+    with pytest.MonkeyPatch.context() as patch, server:
+        patch.setenv("AWS_ENDPOINT_URL_SAGEMAKER", server.url)
+        yield server
+
+
+@pytest.fixture(scope="module")
+def cluster(
+    installation: Path, bucket: Any, moto: str, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[KubernetesApi]:
+    """The stand-in for a cluster, found by the kubeconfig that platforms/kubernetes.yaml names; its storage is S3."""
+    api = KubernetesApi(tmp_path_factory.mktemp("pods"))
+    api.secrets["storage-login"] = {
+        "AWS_ACCESS_KEY_ID": "test",
+        "AWS_SECRET_ACCESS_KEY": POD_SECRET,
+        "AWS_DEFAULT_REGION": REGION,
+        "AWS_ENDPOINT_URL": moto,
+    }
+    kubeconfig = api.kubeconfig(installation / "kubeconfig")
+    (installation / "platforms" / "kubernetes.yaml").write_text(f"{KUBERNETES_YAML}kubeconfig: {kubeconfig}\n")
+    yield api
+    api.close()
+
+
+@pytest.fixture(scope="module")
+def objects(bucket: Any) -> Callable[[], dict[str, bytes]]:
     """Return a function that gives all that lies in the bucket."""
 
     def read() -> dict[str, bytes]:
-        s3 = boto3.client("s3", region_name="eu-central-1")
-        keys = [each["Key"] for each in s3.list_objects_v2(Bucket="evergreen-test").get("Contents", [])]
-        return {key: s3.get_object(Bucket="evergreen-test", Key=key)["Body"].read() for key in keys}
+        keys = [each["Key"] for each in bucket.list_objects_v2(Bucket=BUCKET).get("Contents", [])]
+        return {key: bucket.get_object(Bucket=BUCKET, Key=key)["Body"].read() for key in keys}
 
     return read
 

@@ -34,6 +34,8 @@ PATH = re.compile(
 NAME = re.compile(r"[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?")
 VALUE = re.compile(r"([A-Za-z0-9]([-\w.]{0,61}[A-Za-z0-9])?)?", re.ASCII)
 TOKEN = "a-token"  # noqa: S105
+# https://kubernetes.io/docs/reference/kubernetes-api/workload-resources/job-v1/: what of a Job may change.
+MAY_CHANGE = {"suspend", "parallelism", "activeDeadlineSeconds", "backoffLimit", "ttlSecondsAfterFinished"}
 CUT, LOST = "cut", "lost"  # the connection, before anything was done; the answer, after it
 
 
@@ -135,6 +137,9 @@ class Handler(BaseHTTPRequestHandler):
     def _patch(self, kind: str, name: str, body: Any, _query: Any) -> None:
         assert self.headers["Content-Type"] == "application/merge-patch+json"
         if thing := self.cluster.things.get((kind, name)):
+            if fixed := set(body["spec"]) - MAY_CHANGE:
+                self._refuse(422, f"spec: Invalid value: {sorted(fixed)}: field is immutable")
+                return
             thing["spec"] |= body["spec"]
             self._say(200, thing)
         else:

@@ -96,7 +96,7 @@ class Cluster:
         if job["spec"].get("suspend") or _has(job, "Complete") or _has(job, "Failed"):
             return
         job["status"].setdefault("startTime", now())
-        missing = range(job["spec"]["completions"]) if not pods else ()
+        missing = range(job["spec"]["parallelism"]) if not pods else ()
         for index in missing:
             self._make_pod(job, index)
         self._judge(job, pods)

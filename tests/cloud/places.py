@@ -66,7 +66,30 @@ class AwsPlace(Place):
         return [key for key in self.objects() if key.startswith(f"{job.detail['folder']}/")]
 
 
-PLACES = {place.name: place for place in (LocalPlace, AwsPlace)}
+class KubernetesPlace(Place):
+    name = "kubernetes"
+
+    def __init__(self, fixtures: Callable[[str], Any]) -> None:
+        super().__init__(fixtures)
+        self.cluster, self.objects = fixtures("cluster"), fixtures("objects")
+
+    def interrupt(self, job: Job) -> None:
+        self.cluster.interrupt(job.name)
+
+    def has_saved(self, job: Job, spec: Spec) -> bool:
+        return any("/checkpoints/" in name for name in self._stored(job))
+
+    def left(self, job: Job) -> list[str]:
+        with self.cluster.lock:
+            things = [name for _, name in self.cluster.things if name.startswith(job.name)]
+        return things + self._stored(job)
+
+    def _stored(self, job: Job) -> list[str]:
+        prefix = job.detail["storage"].removeprefix("s3://evergreen-test/")
+        return [key for key in self.objects() if key.startswith(f"{prefix}/")]
+
+
+PLACES = {place.name: place for place in (LocalPlace, AwsPlace, KubernetesPlace)}
 
 
 def wait_for(condition: Callable[[], bool], seconds: float = 240) -> None:

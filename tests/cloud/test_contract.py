@@ -165,5 +165,5 @@ def test_an_interrupted_one_goes_on_where_it_was(place: Place, make_spec: Callab
 def test_nothing_is_left_that_nobody_needs(place: Place, finished: Finished) -> None:
     place.platform().clean_up(finished.jobs[0])
 
-    assert place.left(finished.jobs[0]) == []
+    wait_for(lambda: place.left(finished.jobs[0]) == [])
     place.platform().clean_up(finished.jobs[0])

@@ -157,11 +157,27 @@ def test_a_stopped_one_is_paid_for_until_its_machine_is_free(
 
     platform.stop(job)
     assert platform.status(job).state == "running"
-    assert ended(platform, job).state == "gone"
+    assert ended(platform, job).state == "interrupted"
     assert process.process.poll() is not None
     platform.stop(job)
     platform.clean_up(job)
-    assert not cluster.things
+    wait_for(lambda: not cluster.things)
+
+
+def test_one_that_is_stopped_before_it_was_let_go_never_has_a_pod_and_keeps_its_name(
+    platform: Kubernetes, cluster: KubernetesApi, spec: Spec
+) -> None:
+    cluster.faults.extend([0, 0, CUT])  # get, create; the wall never comes
+    with pytest.raises(PlatformError):
+        platform.submit(order(spec))
+    (left,) = platform.leased()
+
+    platform.stop(left.job)
+
+    assert ended(platform, left.job).state == "interrupted"
+    assert platform.submit(order(spec)) == left.job
+    assert not cluster.processes
+    assert platform.leased() == []
 
 
 def test_refused_input_and_failures_say_why(platform: Kubernetes, cluster: KubernetesApi, spec: Spec) -> None:
@@ -186,7 +202,7 @@ def test_what_outlives_its_lease_is_ended(platform: Kubernetes, spec: Spec) -> N
     status = ended(platform, platform.submit(order(slow(spec), seconds=1)))
 
     assert status.state == "failed"
-    assert "lease has run out" in status.reason
+    assert "longer than its lease" in status.reason
 
 
 def test_one_without_a_machine_says_so_while_it_waits(platform: Kubernetes, cluster: KubernetesApi, spec: Spec) -> None:
@@ -202,7 +218,7 @@ def test_one_without_a_machine_says_so_while_it_waits(platform: Kubernetes, clus
 
     reader.join(20)
     assert not reader.is_alive()
-    assert platform.status(job).state == "gone"
+    assert platform.status(job).state == "interrupted"
     assert not cluster.processes
 
 

@@ -11,9 +11,12 @@ NOW = datetime(2026, 1, 1, 12, tzinfo=UTC)
 BEGAN, ENDED = "2026-01-01T11:00:00Z", "2026-01-01T11:30:00Z"
 
 
-def job(kind: str = "Failed", reason: str = "BackoffLimitExceeded", message: str = "the limit") -> dict[str, Any]:
+def job(
+    kind: str = "Failed", reason: str = "BackoffLimitExceeded", message: str = "the limit", parallelism: int = 1
+) -> dict[str, Any]:
     condition = {"type": kind, "status": "True", "reason": reason, "message": message, "lastTransitionTime": ENDED}
-    return {"metadata": {"name": "one"}, "status": {"startTime": BEGAN, "conditions": [condition]}}
+    status = {"startTime": BEGAN, "conditions": [condition]}
+    return {"metadata": {"name": "one"}, "spec": {"parallelism": parallelism}, "status": status}
 
 
 def pod(code: int | None = None, reason: str = "Error", message: str = "", **status: Any) -> dict[str, Any]:
@@ -41,7 +44,10 @@ RULE = "Pod default/one-0 has condition DisruptionTarget matching FailJob rule a
         (job("Failed", "PodFailurePolicy", "Container x failed with exit code 65 matching"), [], "refused", "65"),
         (job(), [pod(137, "OOMKilled")], "failed", "Out of memory"),
         (job(), [pod(1, message="a\nKeyError: 'x'")], "failed", "Exit code 1: KeyError: 'x'"),
-        (job("Failed", "DeadlineExceeded", "too long"), [pod(75)], "failed", "lease has run out"),
+        (job("Failed", "DeadlineExceeded", "too long"), [pod(75)], "failed", "longer than its lease"),
+        (job("Failed", "DeadlineExceeded", "too long", parallelism=0), [pod(75)], "interrupted", "told to end"),
+        (job("Failed", "BackoffLimitExceeded", parallelism=0), [pod(137, "OOMKilled")], "failed", "Out of memory"),
+        (job("FailureTarget", parallelism=0), [pod()], "running", "being stopped"),
         (
             job(),
             [{"status": {"reason": "Evicted", "message": 'Usage of EmptyDir volume "scratch" exceeds the limit'}}],
