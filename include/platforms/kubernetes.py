@@ -75,6 +75,10 @@ class Kubernetes(Platform):
                 log.warning("%s; asked again", error)
             time.sleep(self._settings.poll_seconds)
 
+    def where(self, job: Job) -> str:
+        """Return how the first pod's output is read."""
+        return f"kubectl logs --follow --namespace {self._settings.namespace} job/{cluster_name(job.name)}"
+
     def stop(self, job: Job) -> None:
         """Delete the Job; it is there until its pods have ended, which have time to save their state."""
         self._api.delete("Job", cluster_name(job.name))
