@@ -129,6 +129,14 @@ def free_ports() -> Callable[[int], list[int]]:
     return find
 
 
+@pytest.fixture(scope="session")
+def airflow_database() -> None:
+    """The tables of the empty Airflow."""
+    from airflow.utils.db import initdb
+
+    initdb()
+
+
 @pytest.fixture
 def settings(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Settings:
     """Settings of an installation in a temporary folder, with one pipeline, `rides`."""

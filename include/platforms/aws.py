@@ -15,7 +15,7 @@ from include.errors import PlatformRefusedError
 from include.jobs import PREFIX
 from include.platforms.aws_errors import code_of, is_unknown, said_plainly
 from include.platforms.aws_files import Bucket
-from include.platforms.aws_logs import Logs
+from include.platforms.aws_logs import GROUP, Logs
 from include.platforms.aws_request import job_request, lease_in, request_folder, status_of
 from include.platforms.aws_settings import aws_settings
 from include.platforms.base import Job, Leased, Order, Platform, Status
@@ -70,6 +70,10 @@ class Aws(Platform):
             if described["TrainingJobStatus"] not in RUNNING:
                 break
             time.sleep(POLL_SECONDS)
+
+    def where(self, job: Job) -> str:
+        """Return how its lines are read from CloudWatch."""
+        return f"aws logs tail {GROUP} --log-stream-name-prefix {job.name}/ --follow --region {self._settings.region}"
 
     def stop(self, job: Job) -> None:
         """Have SageMaker stop the job: it is given two minutes to save its state."""

@@ -67,6 +67,7 @@ class Platform(ABC):
     """
 
     name: ClassVar[str]
+    is_remote: ClassVar[bool] = True  # its jobs run without this machine: who waits for one need not stay
 
     @abstractmethod
     def submit(self, order: Order) -> Job:
@@ -79,6 +80,10 @@ class Platform(ABC):
     @abstractmethod
     def follow(self, job: Job) -> Iterator[str]:
         """Yield the lines of a job's output until it has ended."""
+
+    @abstractmethod
+    def where(self, job: Job) -> str:
+        """Return the command by which a person sees the job's output as it grows."""
 
     @abstractmethod
     def stop(self, job: Job) -> None:

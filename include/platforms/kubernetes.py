@@ -78,6 +78,10 @@ class Kubernetes(Platform):
                 log.warning("%s; asked again", error)
             time.sleep(self._settings.poll_seconds)
 
+    def where(self, job: Job) -> str:
+        """Return how the first pod's output is read."""
+        return f"kubectl logs --follow --namespace {self._settings.namespace} job/{cluster_name(job.name)}"
+
     def stop(self, job: Job) -> None:
         """Have the Job fail; its pods have time to save their state. It stays: its name is not given again."""
         name = cluster_name(job.name)

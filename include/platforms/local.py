@@ -36,6 +36,7 @@ class Local(Platform):
     """This machine. A job is known by its process id and the time it was started; it costs what its devices cost."""
 
     name = "local"
+    is_remote = False
 
     def submit(self, order: Order) -> Job:
         """Start the job; one of the same spec that is running already, or has this name, is returned."""
@@ -93,6 +94,10 @@ class Local(Platform):
                 time.sleep(POLL_SECONDS)
         if rest:
             yield rest
+
+    def where(self, job: Job) -> str:
+        """Return how its log is read."""
+        return f"tail -f {Path(job.detail['spec']).with_name('log')}"
 
     def stop(self, job: Job) -> None:
         """Kill the process and all it has started; one whose process id was never noted is found by its mark."""
