@@ -21,7 +21,9 @@ from filelock import FileLock
 
 from include import atomic
 from include.errors import ConfigError, TrainingFailedError
-from include.platforms.base import Job, Leased, Order, Platform, State, Status
+from include.finding import Finding
+from include.platforms.base import Job, Leased, Order, Outline, Platform, State, Status
+from include.platforms.local_plan import check_machine, outline_of
 from include.settings import ROOT, load_settings
 from include.training.outcome import BAD_INPUT, RESUME, read_outcome
 from include.training.spec import Spec, read_spec
@@ -133,6 +135,17 @@ class Local(Platform):
 
     def clean_up(self, job: Job) -> None:
         """Remove nothing: the log stays beside the model, and goes with it."""
+
+    def describe(self, order: Order) -> Outline:
+        """Return what the training is here.
+
+        :raises PlatformRefusedError: if it wants several machines.
+        """
+        return outline_of(order)
+
+    def check(self, order: Order) -> Iterator[Finding]:
+        """Yield whether this machine has what the training needs."""
+        yield from check_machine(order)
 
 
 def find(spec: Spec) -> Job | None:

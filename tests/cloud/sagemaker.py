@@ -68,6 +68,7 @@ class SageMaker:
     def __init__(self, s3: Any, logs: Any, folder: Path) -> None:
         self.jobs: dict[str, TrainingJob] = {}
         self.calls: list[str] = []
+        self.quotas: dict[str, float] = {}  # name: value
         self._faults: list[tuple[str, str, str]] = []  # action ("" for any), code, message
         self._lost: list[str] = []
         self.on_create: Callable[[dict[str, Any]], object] = lambda _asked: None
@@ -124,6 +125,10 @@ class SageMaker:
                 "StopTrainingJob": self._stop,
                 "ListTrainingJobs": self._list,
                 "ListTags": self._tags,
+                # Of Service Quotas, which speaks alike.
+                "ListServiceQuotas": lambda _: {
+                    "Quotas": [{"QuotaName": k, "Value": v} for k, v in self.quotas.items()]
+                },
             }
             if action not in actions:
                 raise ApiError("UnknownOperationException", action)
