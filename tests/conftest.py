@@ -51,7 +51,7 @@ os.environ.update(
     AIRFLOW__DATABASE__SQL_ALCHEMY_CONN=f"sqlite:///{HOME / 'airflow.db'}",
 )
 sys.path[:0] = [str(ROOT), str(ROOT / "plugins")]
-pytest_plugins = ["tests.postgres", "tests.queues"]
+pytest_plugins = ["tests.azurite", "tests.postgres", "tests.queues"]
 
 PIPELINE = """
 description: A tiny one.
