@@ -109,7 +109,7 @@ class Kubernetes(Platform):
         if uri:
             with _storage_errors(uri):
                 if storage.is_whole(f"{uri}/model"):
-                    storage.remove(uri)
+                    storage.remove(uri.rpartition("/")[0])  # the request's: Arrow leaves an empty object for its parent
 
     def _pods(self, job: Job) -> list[dict[str, Any]]:
         return sorted(self._api.list("Pod", {NAME: cluster_name(job.name)}), key=_index)
