@@ -68,7 +68,7 @@ migration: setup ## Write what the ledger's tables lack as a migration: make mig
 bench: setup ## Measure, and write bench/results.json
 	@$(PY) -m bench
 
-soak: setup ## Run the long trials, and write bench/soak.json and docs/reliability.md (1.5 hours)
+soak: setup ## Run the long trials, and write bench/soak.json and docs/reliability.md (2 hours)
 	@$(PY) -m soak
 
 clean: ## Stop everything; remove the environment and all data

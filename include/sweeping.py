@@ -10,7 +10,7 @@ from include.errors import ConfigError, PlatformError, PlatformRefusedError
 from include.housekeeping import keep_house, keep_logs
 from include.ledger import Attempt, Publication, Release, Request, jobs, nights, open_ledger, pauses, releases, requests
 from include.ledger.tables import now
-from include.platforms import platform_named
+from include.platforms import ordering, platform_named
 from include.platforms.base import Job, Platform
 
 
@@ -76,7 +76,8 @@ def _hours_for_jobs(name: str) -> float:
 def stop_overdue_jobs(names: list[str]) -> list[str]:
     """Stop jobs that have outlived their lease, or whose request nobody works on any more; return their names.
 
-    They are found by the ledger and by the platforms' own marks: also where one of both has lost them.
+    They are found by the ledger and by the platforms' own marks: also where one of both has lost them. What jobs have
+    left whose model is home, and whose task was killed before it could remove it, is removed.
 
     :param names: the platforms to ask, besides those of the ledger's open jobs.
     :raises PlatformError: if a platform could not be asked; the others were.
@@ -84,8 +85,9 @@ def stop_overdue_jobs(names: list[str]) -> list[str]:
     with open_ledger() as session:
         attempts = {each.name: each for each in jobs.open_attempts(session)}
         done = {name: not requests.is_worked_on(session, each.request_id) for name, each in attempts.items()}
+        uncleaned = jobs.uncleaned_attempts(session)
     stopped, failures = set[str](), list[str]()
-    for name in sorted({*names, *(each.platform for each in attempts.values())}):
+    for name in sorted({*names, *(each.platform for each in (*attempts.values(), *uncleaned))}):
         try:
             platform = platform_named(name)
             mine = [each for each in attempts.values() if each.platform == name]
@@ -94,6 +96,9 @@ def stop_overdue_jobs(names: list[str]) -> list[str]:
             for job in late:
                 platform.stop(job)
                 stopped.add(job.name)
+            for each in uncleaned:
+                if each.platform == name:
+                    ordering.clean_up(platform, Job(each.name, each.detail))
         except (PlatformError, PlatformRefusedError, ConfigError) as error:
             failures.append(str(error))
     if failures:

@@ -8,7 +8,7 @@ from typing import Any
 
 from bench.record import write_down
 from include.settings import ROOT
-from soak import events, fuzz, kills, reliability, rollout, year
+from soak import cloud, events, fuzz, kills, reliability, rollout, year
 
 RESULTS = ROOT / "bench" / "soak.json"
 TRIALS: dict[str, Callable[[], dict[str, Any]]] = {
@@ -17,6 +17,7 @@ TRIALS: dict[str, Callable[[], dict[str, Any]]] = {
     "events": events.measure,
     "rollout": rollout.measure,
     "kills": kills.measure,
+    "cloud": cloud.measure,
 }
 
 

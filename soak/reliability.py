@@ -28,6 +28,8 @@ def write_page(results: dict[str, Any]) -> None:
     parts = [HEAD]
     if "kills" in results:
         parts.append(_kills(results["kills"], results["about"]["kills"]))
+    if "cloud" in results:
+        parts.append(_cloud(results["cloud"], results["about"]["cloud"]))
     if "fuzz" in results:
         parts.append(_fuzz(results["fuzz"], results["about"]["fuzz"]))
     if "events" in results:
@@ -69,6 +71,37 @@ Kills, and the longest time until all was quiet again (heartbeat time-outs short
 
 def _cell(seconds: list[float]) -> str:
     return f"{len(seconds)}, {max(seconds):.0f} s" if seconds else ""
+
+
+def _cloud(found: dict[str, Any], about: dict[str, str]) -> str:
+    platforms = {name: several for name, several in found.items() if name != "seed"}
+    heads = ("crashes", "duplicates", "orphans", "lost", "jobs", "models", "minutes")
+    rows = [[name, *(str(each[head]) for head in heads)] for name, each in platforms.items()]
+    kinds = sorted({kind for each in platforms.values() for kind in each["by_kind"]})
+    by_kind = [[kind, *(str(each["by_kind"].get(kind, "")) for each in platforms.values())] for kind in kinds]
+    findings = [
+        f"- {name}, {kind}: {each}"
+        for name, several in platforms.items()
+        for kind, listed in several["findings"].items()
+        for each in listed
+    ]
+    return f"""## Crashes around jobs that cost money
+
+Tries of the task `train` that died, and calls that failed, on each platform ({about["date"]}, {about["commit"]},
+`python -m soak cloud`), seed {found["seed"]}. Clouds are stand-ins (`tests/cloud/`), the jobs behind them really run. A **duplicate** is
+a job that ran beside another one of its request, or after one had made the model, by the platform's own book, not the ledger's. An
+**orphan** is what still runs, or lies on the platform though its model is home, when `sweep` has been there. **Lost** is a model that
+never came though its run was tried again.
+
+{_table(["platform", *heads], rows)}
+
+A task dies at a named point of its try or at any moment; of its supervisor's death nobody tells it, so that it goes on beside the next
+try; `killed` is by a person; the network cuts, loses, throttles, refuses or breaks down:
+
+{_table(["crash", *platforms], by_kind)}
+
+{chr(10).join(findings)}
+"""
 
 
 def _rollout(found: dict[str, Any], about: dict[str, str]) -> str:

@@ -22,14 +22,22 @@ from include.ledger.tables import Attempt, now
 NEWEST = 5  # jobs that say how long the next one will take
 
 
-def open_attempt(session: Session, request_id: str) -> Attempt | None:
-    """Return the attempt of a request that was not yet seen to have ended."""
-    return session.scalar(select(Attempt).where(Attempt.request_id == request_id, Attempt.status == "open"))
+def newest_attempt(session: Session, request_id: str) -> Attempt | None:
+    """Return the newest attempt at a request."""
+    query = select(Attempt).where(Attempt.request_id == request_id)
+    return session.scalar(query.order_by(Attempt.attempt.desc()).limit(1))
 
 
 def open_attempts(session: Session) -> Sequence[Attempt]:
     """Return all attempts that were not yet seen to have ended, oldest first."""
     return session.scalars(select(Attempt).where(Attempt.status == "open").order_by(Attempt.at)).all()
+
+
+def uncleaned_attempts(session: Session) -> Sequence[Attempt]:
+    """Return attempts of the last 30 days whose model came home, and that may have left something on their platform."""
+    since = now() - timedelta(days=BUDGET_DAYS)
+    query = select(Attempt).where(Attempt.status == "succeeded", Attempt.ended_at >= since)
+    return [each for each in session.scalars(query) if each.detail]
 
 
 def attempts_of(session: Session, request_id: str) -> Sequence[Attempt]:
@@ -69,7 +77,7 @@ def next_attempt(session: Session, wanted: Wanted) -> Attempt:
 
 
 def keep_detail(session: Session, name: str, detail: dict[str, Any]) -> None:
-    """Keep what the platform needs to find a job again."""
+    """Keep what the platform needs to find a job again; nothing, where nothing of it is there any more."""
     session.get_one(Attempt, name).detail = detail
 
 

@@ -120,7 +120,7 @@ class Kubernetes(Platform):
         if uri:
             with _storage_errors(uri):
                 if storage.is_whole(f"{uri}/model"):
-                    storage.remove(uri)
+                    storage.remove(uri.rpartition("/")[0])  # the request's: Arrow leaves an empty object for its parent
 
     def describe(self, order: Order) -> Outline:
         """Return what a cluster would be asked for.

@@ -50,6 +50,8 @@ class Local(Platform):
     def _submit(self, order: Order, spec: Spec) -> Job:
         if (found := find(spec)) and (found.name == order.name or _process(found)):
             return found
+        if (job := self._noted(Job(order.name))).detail:  # who started it was killed before that was noted
+            return job
         (spec.work / "outcome").unlink(missing_ok=True)
         path = spec.work / "spec.json"
         atomic.write_text(path, spec.model_dump_json(indent=2))
@@ -62,7 +64,7 @@ class Local(Platform):
 
     def status(self, job: Job) -> Status:
         """Return what the process does, or by what it left how it ended."""
-        if "spec" not in job.detail:
+        if "spec" not in (job := self._noted(job)).detail:
             return Status("gone")
         seconds = time.time() - job.detail["started"]
         if _process(job):
@@ -103,8 +105,7 @@ class Local(Platform):
 
     def stop(self, job: Job) -> None:
         """Kill the process and all it has started; one whose process id was never noted is found by its mark."""
-        if not job.detail:
-            job = next((each.job for each in self.leased() if each.job.name == job.name), job)
+        job = self._noted(job)
         with suppress(psutil.Error):
             if process := _process(job):
                 family = [process, *process.children(recursive=True)]
@@ -132,6 +133,12 @@ class Local(Platform):
                     job = Job(mark.pop("name"), mark | {"pid": process.pid, "started": process.create_time()})
                     found.append(Leased(job, mark["pipeline"], _lease(job)))
         return found
+
+    def _noted(self, job: Job) -> Job:
+        """Return a job as it was noted; one that never was, as its mark shows it while it runs."""
+        if job.detail:
+            return job
+        return next((each.job for each in self.leased() if each.job.name == job.name), job)
 
     def clean_up(self, job: Job) -> None:
         """Remove nothing: the log stays beside the model, and goes with it."""

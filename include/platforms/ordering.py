@@ -22,9 +22,10 @@ from include.jobs import Wanted
 from include.ledger import Attempt, jobs, open_ledger
 from include.pipeline import Pipeline
 from include.platforms import platform_named, watching
-from include.platforms.base import Job, Order, Status
+from include.platforms.base import Job, Order, Platform, Status
 from include.training.plan import plan
 from include.training.spec import Spec, model_folder, read_spec, work_folder
+from include.training.store import is_finished
 
 log = logging.getLogger(__name__)
 
@@ -40,9 +41,17 @@ class Ordered:
         self.platform = platform_named(attempt.platform)
         self.job = Job(attempt.name, attempt.detail)
 
+    @property
+    def is_home(self) -> bool:
+        """Tell whether its model had come home before: there is nothing to run, and perhaps something to remove."""
+        return self.attempt.status == "succeeded"
+
     def submit(self) -> None:
         """Start the job, or find it again, and keep what that takes."""
         attempt = self.attempt
+        if self.is_home:
+            log.info("%s has ended, and its model is here", attempt.name)
+            return
         # The mark of a training that has begun: whatever is published meanwhile, its next attempt has the same rows.
         self.spec.scratch.mkdir(parents=True, exist_ok=True)
         self.job = self.platform.submit(Order(attempt.name, self.spec, attempt.lease_until, attempt.is_spot))
@@ -60,7 +69,8 @@ class Ordered:
 
     def follow(self) -> Iterator[str]:
         """Yield what the job writes until it has ended."""
-        yield from self.platform.follow(self.job)
+        if not self.is_home:
+            yield from self.platform.follow(self.job)
 
     def settle(self) -> None:
         """Bring the model home, enter what the job has cost, and remove what it has left.
@@ -71,6 +81,9 @@ class Ordered:
         :raises ArtefactError: if what came back is not the model; the attempt is over then.
         :raises PlatformError: if it has not ended; the next try follows it on.
         """
+        if self.is_home:
+            self._clean_up()
+            return
         status = self.platform.status(self.job)
         if status.state in {"running", "gone"}:  # one that is only not found yet must not become two
             raise PlatformError(f"{self.job.name} is lost from sight ({status.state}): the next try looks for it.")
@@ -81,10 +94,13 @@ class Ordered:
             shutil.rmtree(self.spec.scratch, ignore_errors=True)
         if status.state != "succeeded":
             self._complain(status)
+        self._clean_up()
+
+    def _clean_up(self) -> None:
         try:
-            self.platform.clean_up(self.job)
+            clean_up(self.platform, self.job)
         except (PlatformError, ValueError) as error:  # the model is here: that is what counts
-            log.warning("What %s has left on %s is still there: %s", self.job.name, self.platform.name, error)
+            log.warning("What %s has left on %s is removed by `sweep`: %s", self.job.name, self.platform.name, error)
 
     def _bring_home(self, status: Status) -> None:
         try:
@@ -119,8 +135,8 @@ def order(pipeline: Pipeline, request_id: str) -> Ordered:
     :raises BudgetError: if a new attempt could cost more than is left.
     """
     with open_ledger() as session:
-        attempt = jobs.open_attempt(session, request_id)
-    if attempt:
+        attempt = jobs.newest_attempt(session, request_id)
+    if attempt and attempt.status == "open":
         ordered = Ordered(attempt, _spec_of(pipeline, request_id))
         status = ordered.platform.status(ordered.job)
         if status.state not in TRIED_AGAIN:
@@ -128,6 +144,8 @@ def order(pipeline: Pipeline, request_id: str) -> Ordered:
         ordered.close(status)  # nobody saw it end: this try need not begin with that failure
         log.info("%s has ended meanwhile (%s): %s", attempt.name, status.state, status.reason)
     spec = read_spec(plan(pipeline, request_id))
+    if attempt and attempt.status == "succeeded" and is_finished(spec):
+        return Ordered(attempt, spec)  # the try before was killed after it had brought the model home
     with open_ledger() as session:
         return Ordered(jobs.next_attempt(session, wanted(pipeline, spec)), spec)
 
@@ -137,6 +155,13 @@ def ordered_last(pipeline: Pipeline, request_id: str) -> Ordered:
     with open_ledger() as session:
         attempt = jobs.attempts_of(session, request_id)[-1]
     return Ordered(attempt, _spec_of(pipeline, request_id))
+
+
+def clean_up(platform: Platform, job: Job) -> None:
+    """Remove what a job has left on its platform, and note that nothing of it is there any more."""
+    platform.clean_up(job)
+    with open_ledger() as session:
+        jobs.keep_detail(session, job.name, {})
 
 
 def wanted(pipeline: Pipeline, spec: Spec) -> Wanted:

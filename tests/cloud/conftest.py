@@ -3,6 +3,7 @@
 import logging
 import os
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -139,7 +140,11 @@ def objects(bucket: Any) -> Callable[[], dict[str, bytes]]:
 
     def read() -> dict[str, bytes]:
         keys = [each["Key"] for each in bucket.list_objects_v2(Bucket=BUCKET).get("Contents", [])]
-        return {key: bucket.get_object(Bucket=BUCKET, Key=key)["Body"].read() for key in keys}
+        found = {}
+        for key in keys:
+            with suppress(bucket.exceptions.NoSuchKey):  # removed meanwhile
+                found[key] = bucket.get_object(Bucket=BUCKET, Key=key)["Body"].read()
+        return found
 
     return read
 

@@ -1,9 +1,7 @@
 """One container of SageMaker's, as a process on this machine: its folders, its environment, what is brought."""
 
 import os
-import signal
 import subprocess
-import sys
 import tarfile
 import threading
 import time
@@ -11,8 +9,8 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from include.process import die_with_parent
 from include.settings import ROOT
+from tests.cloud.warm import TRAININGS, WarmProcess
 
 ML = "/opt/ml"
 GROUP = "/aws/sagemaker/TrainingJobs"
@@ -24,7 +22,7 @@ class Container:
 
     def __init__(self, asked: dict[str, Any], s3: Any, logs: Any, folder: Path) -> None:
         self._asked, self._s3, self._logs, self._folder = asked, s3, logs, folder
-        self._process: subprocess.Popen[str] | None = None
+        self._process: WarmProcess | None = None
         self._sent: dict[str, float] = {}
         self._is_killed = False
         self.is_late = False
@@ -47,15 +45,7 @@ class Container:
         env |= {key: self._local(value) for key, value in self._asked["Environment"].items()}
         command = self._asked["AlgorithmSpecification"]["ContainerEntrypoint"]
         assert command[0] == "python"
-        self._process = subprocess.Popen(
-            [sys.executable, *command[1:]],
-            cwd=ROOT,
-            env=env,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-            preexec_fn=die_with_parent,  # noqa: PLW1509 - one prctl call, no locks
-        )
+        self._process = TRAININGS.start(command[1:], env)
         if self._is_killed:
             self._process.kill()
         reader = threading.Thread(target=self._log, args=(self._process,), daemon=True)
@@ -75,13 +65,12 @@ class Container:
     def terminate(self) -> None:
         """Ask it to end."""
         if self._process:
-            with suppress(ProcessLookupError):
-                os.kill(self._process.pid, signal.SIGTERM)
+            self._process.terminate()
 
     def kill(self) -> None:
         """End it, or keep it from beginning."""
         self._is_killed = True
-        if self._process and self._process.poll() is None:
+        if self._process:
             self._process.kill()
 
     def pack(self) -> None:
@@ -119,7 +108,7 @@ class Container:
                     self._s3.upload_file(str(path), bucket, f"{prefix}/{path.relative_to(folder)}")
                     self._sent[str(path)] = path.stat().st_mtime
 
-    def _log(self, process: subprocess.Popen[str]) -> None:
+    def _log(self, process: WarmProcess) -> None:
         stream = f"{self._asked['TrainingJobName']}/algo-1-{int(time.time() * 1000)}"
         with suppress(self._logs.exceptions.ResourceAlreadyExistsException):
             self._logs.create_log_group(logGroupName=GROUP)

@@ -48,6 +48,7 @@ class KubernetesApi(Cluster):
         self.faults: deque[int | str] = deque()  # the next answers: a status, `CUT` or `LOST`
         self.cut_log_after: int | None = None  # lines; once
         self.manifests: list[str] = []  # all that was asked to be created, as text
+        self.sent: list[str] = []  # all that was asked, as text
         handler = type("Bound", (Handler,), {"cluster": self})
         self.server = Server(("127.0.0.1", 0), handler)
         threading.Thread(target=self.server.serve_forever, args=(0.05,), daemon=True).start()
@@ -94,7 +95,9 @@ class Handler(BaseHTTPRequestHandler):
 
     def _answer(self) -> None:
         length = int(self.headers.get("Content-Length", 0))
-        body = json.loads(self.rfile.read(length)) if length else {}
+        text = self.rfile.read(length).decode()
+        self.cluster.sent.append(f"{self.path} {text}")
+        body = json.loads(text) if text else {}
         url = urlsplit(self.path)
         found, query = PATH.fullmatch(url.path), {key: values[0] for key, values in parse_qs(url.query).items()}
         fault = self.cluster.faults.popleft() if self.cluster.faults else 0

@@ -8,6 +8,7 @@ is deleted in the foreground is there until its pods have ended, and takes what 
 import socket
 import threading
 import time
+from collections.abc import Callable
 from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
@@ -32,6 +33,7 @@ class Cluster:
         self.lock = threading.RLock()
         self.is_full = False  # no machine is free
         self.created: list[str] = []  # Jobs, ever
+        self.on_create: Callable[[], object] = lambda: None
         self._ports: dict[str, int] = {}
         self._stopped = threading.Event()
         self._controller = threading.Thread(target=self._run, daemon=True)
@@ -52,6 +54,7 @@ class Cluster:
         if kind == "Job":
             thing["status"] = {}
             self.created.append(name)
+            self.on_create()
         self.things[kind, name] = thing
         return thing
 

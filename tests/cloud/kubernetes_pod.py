@@ -9,7 +9,6 @@ import os
 import re
 import signal
 import subprocess
-import sys
 import threading
 import time
 from collections.abc import Callable, Mapping
@@ -19,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from include.settings import ROOT
+from tests.cloud.warm import TRAININGS
 
 Thing = dict[str, Any]
 Address = Callable[[str], str]  # of `host.service:port`, as it is reached here
@@ -30,22 +30,17 @@ class Process:
     def __init__(self, pod: Thing, folder: Path, secrets: Mapping[str, Any], configs: Any, address: Address) -> None:
         container = pod["spec"]["containers"][0]
         self.mounts = _mount(pod, folder, configs)
+        self.labels: dict[str, str] = pod["metadata"]["labels"]
         self.lines: list[tuple[str, str]] = []
         env = _environment(pod, container, secrets, address)
-        command = [sys.executable, *container["command"][1:]]
         assert container["command"][0] == "python"
-        self.process = subprocess.Popen(
-            [self._here(part) for part in command],
-            cwd=ROOT,
-            env={
+        self.process = TRAININGS.start(
+            [self._here(part) for part in container["command"][1:]],
+            {
                 "PATH": os.environ["PATH"],
                 "PYTHONPATH": str(ROOT),
                 **{name: self._here(text) for name, text in env.items()},
             },
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-            start_new_session=True,
         )
         self.killed_for = ""
         self._reader = threading.Thread(target=self._read, daemon=True)

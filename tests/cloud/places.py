@@ -85,8 +85,8 @@ class KubernetesPlace(Place):
         return things + self._stored(job)
 
     def _stored(self, job: Job) -> list[str]:
-        prefix = job.detail["storage"].removeprefix("s3://evergreen-test/")
-        return [key for key in self.objects() if key.startswith(f"{prefix}/")]
+        of_request = job.detail["storage"].removeprefix("s3://evergreen-test/").rpartition("/")[0]
+        return [key for key in self.objects() if key.startswith(f"{of_request}/")]
 
 
 PLACES = {place.name: place for place in (LocalPlace, AwsPlace, KubernetesPlace)}

@@ -69,6 +69,7 @@ class SageMaker:
         self.jobs: dict[str, TrainingJob] = {}
         self.calls: list[str] = []
         self.quotas: dict[str, float] = {}  # name: value
+        self.sent: list[str] = []  # all that was asked, as text
         self._faults: list[tuple[str, str, str]] = []  # action ("" for any), code, message
         self._lost: list[str] = []
         self.on_create: Callable[[dict[str, Any]], object] = lambda _asked: None
@@ -103,6 +104,14 @@ class SageMaker:
     def lose_next(self, action: str) -> None:
         """Do what the next call of an action asks for, and break the connection instead of answering."""
         self._lost.append(action)
+
+    def forget_faults(self) -> bool:
+        """Answer as usual from now on; return whether a fault that was asked for had not come yet."""
+        with self._lock:
+            was_left = bool(self._faults or self._lost)
+            self._faults.clear()
+            self._lost.clear()
+        return was_left
 
     def interrupt(self, name: str, *, comes_back: bool) -> None:
         """Take a spot job's machine away; SageMaker waits for another one, until MaxWaitTime is over."""
@@ -237,6 +246,7 @@ def _handler(sagemaker: SageMaker) -> type[BaseHTTPRequestHandler]:
     class Handler(BaseHTTPRequestHandler):
         def do_POST(self) -> None:
             body = self.rfile.read(int(self.headers["Content-Length"]))
+            sagemaker.sent.append(body.decode())
             action = self.headers["X-Amz-Target"].partition(".")[2]
             try:
                 status, told = 200, sagemaker.answer(action, json.loads(body))

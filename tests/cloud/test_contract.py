@@ -15,7 +15,7 @@ from include.training.spec import Spec
 from tests.cloud.conftest import spec_of
 from tests.cloud.places import PLACES, Place, wait_for
 
-SLOW = {"epochs": 400, "checkpoint_seconds": 0.2}
+SLOW = {"epochs": 200, "checkpoint_seconds": 0.1}
 
 
 def test_every_platform_is_held_to_the_contract() -> None:
@@ -144,7 +144,7 @@ def test_a_failure_says_why(place: Place, make_spec: Callable[..., Spec]) -> Non
 
 def test_one_that_takes_too_long_is_stopped(place: Place, make_spec: Callable[..., Spec]) -> None:
     spec = make_spec("rides.first.late", **SLOW)
-    job = place.platform().submit(order(spec, f"evergreen-late-{place.name}", seconds=2))
+    job = place.platform().submit(order(spec, f"evergreen-late-{place.name}", seconds=1))
 
     list(place.platform().follow(job))
 

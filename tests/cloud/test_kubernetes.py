@@ -1,28 +1,20 @@
 """Trainings on a cluster: the stand-in's API is asked as a real one would be, and the jobs behind it really run."""
 
-import json
-import subprocess
-import sys
 import threading
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-import onnx
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from onnx import numpy_helper
 
 from include import artefact
-from include.accelerators import Accelerator
 from include.errors import ArtefactError, ConfigError, PlatformError, PlatformRefusedError
 from include.platforms.base import Job, Order
 from include.platforms.kubernetes import Kubernetes
 from include.platforms.kubernetes_settings import Egress, KubernetesSettings, Machine
-from include.settings import ROOT
 from include.training.spec import Spec
 from tests.cloud.kubernetes_api import CUT, LOST, KubernetesApi
 from tests.cloud.kubernetes_cluster import wait_for
@@ -67,7 +59,7 @@ def spec(rides: Any, rows: pa.Table, make_spec: Callable[..., Spec], tmp_path: P
 
 
 def slow(spec: Spec, **changes: Any) -> Spec:
-    training = spec.training.model_copy(update={"epochs": 200, "checkpoint_seconds": 0.2})
+    training = spec.training.model_copy(update={"epochs": 100, "checkpoint_seconds": 0.1})
     return spec.model_copy(update={"training": training, **changes})
 
 
@@ -83,12 +75,7 @@ def has_checkpoint(tmp_path: Path) -> bool:
     return any((tmp_path / "storage").rglob("checkpoints/*/*.npz"))
 
 
-def weights_of(folder: Path) -> dict[str, bytes]:
-    graph = onnx.load(folder / artefact.MODEL).graph
-    return {each.name: np.ascontiguousarray(numpy_helper.to_array(each)).tobytes() for each in graph.initializer}
-
-
-def test_a_training_makes_the_model_that_it_makes_here(
+def test_a_training_is_seen_to_its_end_and_leaves_nothing(
     platform: Kubernetes, cluster: KubernetesApi, spec: Spec, tmp_path: Path
 ) -> None:
     asked = order(spec)
@@ -109,22 +96,7 @@ def test_a_training_makes_the_model_that_it_makes_here(
     wait_for(lambda: not cluster.things)
     assert not any((tmp_path / "storage").rglob("*.parquet"))
     assert platform.status(job).state == "gone"
-    here = spec.model_copy(update={"folder": tmp_path / "here"})
-    subprocess.run(
-        [sys.executable, "-m", "include.training"],
-        cwd=ROOT,
-        env={"PYTHONPATH": str(ROOT), "EVERGREEN_SPEC": here.model_dump_json(), **_environment(tmp_path)},
-        check=True,
-    )
-    assert weights_of(here.folder) == weights_of(spec.folder)
-    there, collected = (artefact.read_manifest(each.folder) for each in (here, spec))
-    assert there["metrics"] == collected["metrics"]
     assert not any(SECRET in manifest for manifest in cluster.manifests)
-
-
-def _environment(tmp_path: Path) -> dict[str, str]:
-    pipelines, data = str(tmp_path / "pipelines"), str(tmp_path / "data")
-    return {"EVERGREEN_PIPELINES": pipelines, "EVERGREEN_DATA": data, "MLFLOW_TRACKING_URI": "http://127.0.0.1:1"}
 
 
 def test_an_interrupted_training_goes_on_from_its_checkpoint(
@@ -145,7 +117,7 @@ def test_an_interrupted_training_goes_on_from_its_checkpoint(
     assert sum(line.startswith("Go on from step") for line in lines) == 1
     assert len(lines) == len(set(lines)), "what was read before the connection broke is not read again"
     platform.collect(Job("rides-first-one-2"), asked)
-    assert len(artefact.read_manifest(asked.folder)["losses"]) == 200
+    assert len(artefact.read_manifest(asked.folder)["losses"]) == 100
 
 
 def test_a_stopped_one_is_paid_for_until_its_machine_is_free(
@@ -287,18 +259,3 @@ def test_a_model_that_was_altered_on_its_way_is_not_taken(platform: Kubernetes, 
         platform.collect(job, spec)
 
     assert not spec.folder.exists()
-
-
-@pytest.mark.parametrize("framework", ["torch", "keras"])
-def test_two_machines_make_one_model(platform: Kubernetes, cluster: KubernetesApi, spec: Spec, framework: str) -> None:
-    training = spec.training.model_copy(update={"framework": framework, "epochs": 2})
-    asked = spec.model_copy(update={"training": training, "accelerator": Accelerator(nodes=2)})
-
-    job = platform.submit(order(asked))
-    lines = list(platform.follow(job))
-
-    assert platform.status(job).state == "succeeded", lines
-    assert len(cluster.processes) == 2
-    platform.collect(job, asked)
-    assert artefact.read_manifest(asked.folder)["metrics"]["auc"] > 0.6
-    assert {json.loads(manifest)["kind"] for manifest in cluster.manifests} == {"Job", "NetworkPolicy", "Service"}

@@ -26,7 +26,7 @@ from tests.cloud.conftest import SECRET
 from tests.cloud.places import wait_for
 from tests.cloud.sagemaker import SageMaker
 
-SLOW = {"epochs": 400, "checkpoint_seconds": 0.2}
+SLOW = {"epochs": 200, "checkpoint_seconds": 0.1}
 
 
 @pytest.fixture(autouse=True)
@@ -119,6 +119,37 @@ def test_a_model_that_is_not_there_any_more_ends_the_attempt(
 
     assert not spec.folder.exists()
     assert ordering.order(pipeline, spec.request_id).attempt.attempt == 2
+
+
+def test_a_try_that_died_when_the_model_was_home_starts_nothing_and_sweep_removes_what_it_left(
+    sagemaker: SageMaker,
+    pipeline: Pipeline,
+    ask: Callable[..., Spec],
+    objects: Callable[[], dict[str, bytes]],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    spec = ask("home")
+    ordered = ordering.order(pipeline, spec.request_id)
+    ordered.submit()
+    list(ordered.follow())
+    with monkeypatch.context() as patch:
+        patch.setattr(Aws, "clean_up", interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            ordered.settle()
+    assert any(f"/{spec.request_id}/" in key for key in objects())
+
+    again = ordering.order(pipeline, spec.request_id)
+    again.submit()
+    assert list(again.follow()) == []
+    assert started(sagemaker, spec) == [ordered.job.name]
+    assert sweeping.stop_overdue_jobs([]) == []
+    assert not any(f"/{spec.request_id}/" in key for key in objects())
+    again.settle()
+    assert [row.status for row in attempts(spec)] == ["succeeded"]
+
+
+def interrupted(*_: Any) -> None:
+    raise KeyboardInterrupt
 
 
 def test_after_two_interruptions_the_third_attempt_runs_on_demand(

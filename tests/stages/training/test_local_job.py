@@ -21,7 +21,7 @@ from include.accelerators import Accelerator
 from include.errors import BadTrainingInputError, TrainingInterruptedError
 from include.ledger import jobs, open_ledger
 from include.platforms import ordering
-from include.platforms.base import Order
+from include.platforms.base import Job, Order
 from include.platforms.local import Local, find
 from include.settings import ROOT
 from include.training.outcome import BAD_INPUT, RESUME
@@ -137,6 +137,18 @@ def test_a_job_is_found_again_and_a_killed_one_goes_on(spec: Spec) -> None:
     assert again.detail["pid"] != job.detail["pid"]
     assert any(line.startswith("Go on from step") for line in lines)
     assert len(artefact.read_manifest(spec.folder)["losses"]) == 400
+
+
+def test_one_whose_submitter_died_before_it_was_noted_is_found_by_its_mark(spec: Spec) -> None:
+    asked = order(slow(spec))
+    job = Local().submit(asked)
+    (spec.work / "job.json").unlink()
+    nobody_noted = Job(job.name)
+
+    assert Local().status(nobody_noted).state == "running"
+    assert Local().submit(asked).detail["pid"] == job.detail["pid"]
+    Local().stop(nobody_noted)
+    assert Local().status(job).state != "running"
 
 
 def test_one_that_is_asked_to_end_says_resume(spec: Spec) -> None:
