@@ -155,6 +155,19 @@ def test_a_cluster_that_is_away_or_silent_says_so_within_seconds(
             assert (finding.verdict, "does not answer" in str(finding)) == ("problem", True), finding
 
 
+def test_a_storage_that_is_silent_is_not_waited_for(found: Callable[..., Any], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("include.platforms.touching.PATIENCE", 3.0)
+    with socket.socket() as silent:
+        silent.bind(("127.0.0.1", 0))
+        silent.listen()
+        place = f"127.0.0.1:{silent.getsockname()[1]}"
+        uri = f"s3://bucket/trainings?endpoint_override={place}&scheme=http&region=eu-central-1"
+
+        finding = found(storage=uri)["storage"]
+
+    assert (finding.verdict, "no answer within 3 s" in finding.found) == ("problem", True), finding
+
+
 def test_without_a_kubeconfig_it_is_described_and_the_check_says_what_to_set(
     found: Callable[..., Any], tmp_path: Path
 ) -> None:
