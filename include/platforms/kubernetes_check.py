@@ -4,14 +4,13 @@ What these credentials may not look at is said to be unknown, not wrong: Airflow
 """
 
 from collections.abc import Callable, Iterator
-from uuid import uuid4
 
 from include.errors import PlatformError, PlatformRefusedError
-from include.filesystems import filesystem_of
-from include.finding import Finding, looked_at, ok, problem, unsure
+from include.finding import PATIENCE, Finding, looked_at, ok, problem, unsure, within
 from include.platforms.kubernetes_api import Api
 from include.platforms.kubernetes_settings import KubernetesSettings
 from include.platforms.manifests import Manifest
+from include.platforms.touching import touched
 
 YAML = "config/platforms/kubernetes.yaml"
 QUICK = (3, 5)  # seconds to connect, and for an answer: a person waits
@@ -41,8 +40,9 @@ def check_cluster(job: Manifest, settings: KubernetesSettings) -> Iterator[Findi
         yield _nodes(api, job["spec"]["template"]["spec"]["nodeSelector"])
     yield looked_at(
         "storage",
-        lambda: _touched(settings.storage),
+        lambda: touched(settings.storage),
         f"Let Airflow's workers list, read, write and delete there, or correct `storage` in {YAML}.",
+        seconds=2 * PATIENCE,  # it has its own end
     )
     yield unsure(
         "pods",
@@ -57,11 +57,11 @@ def check_cluster(job: Manifest, settings: KubernetesSettings) -> Iterator[Findi
 
 def _reached(settings: KubernetesSettings) -> tuple[Finding, Api | None]:
     try:
-        api = Api(settings, QUICK)
+        api = within(PATIENCE, lambda: Api(settings, QUICK))  # a kubeconfig may run a program for its token
         version = api.version()
     except PlatformRefusedError as error:
         return problem("cluster", str(error)), None
-    except PlatformError as error:
+    except (PlatformError, TimeoutError) as error:
         remedy = f"Let this machine reach it, or correct `kubeconfig` or `context` in {YAML}."
         return problem("cluster", str(error), remedy), None
     if tuple(int("".join(filter(str.isdigit, part))) for part in version.split(".")) < OLDEST:
@@ -130,16 +130,3 @@ def _nodes(api: Api, labels: dict[str, str]) -> Finding:
     if number:
         return ok("nodes", f"{number} with {wanted}")
     return unsure("nodes", f"none with {wanted} now", f"Right where an autoscaler makes them; else correct {YAML}")
-
-
-def _touched(uri: str) -> str:
-    """Write, read and remove a small file below a URI."""
-    files, there = filesystem_of(uri)
-    files.makedirs(there, exist_ok=True)
-    path = f"{there.rstrip('/')}/.plan-{uuid4().hex}"
-    files.pipe_file(path, b"evergreen plan")
-    try:
-        files.cat_file(path)
-    finally:
-        files.rm_file(path)
-    return f"a file below {uri} was written, read and deleted"

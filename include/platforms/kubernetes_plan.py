@@ -16,7 +16,7 @@ def outline_of(job: Manifest, belongings: list[Manifest]) -> Outline:
     spot = SPOT_LABELS & set(pod["nodeSelector"].items())
     return Outline(
         operator=f"TrainModelOperator: {kinds} in the namespace {namespace}",
-        resource=f"{number} pod{'s' * (number > 1)}{' each' * (number > 1)}: {_machine(container, pod, spot)}",
+        resource=f"{number} pod{'s, each' * (number > 1)}: {_machine(container, pod, spot)}",
         image=container["image"],
         network=f"{', '.join(_ways_out(belongings[0]))}; else only its own pods",
         identity=f"service account {pod['serviceAccountName']}, user {pod['securityContext']['runAsUser']}, "

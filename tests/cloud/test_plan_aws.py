@@ -15,6 +15,7 @@ from include.config import load_pipeline
 from include.finding import Finding
 from include.planning import check
 from tests.cloud.conftest import AWS_YAML
+from tests.cloud.denying import denying
 from tests.cloud.sagemaker import SageMaker
 
 REGION, TODAY = "eu-central-1", date(2026, 11, 26)
@@ -127,26 +128,13 @@ def test_a_quota_of_nought_is_a_problem(
     assert found()["quota"].verdict == verdict
 
 
-@pytest.fixture
-def worker(moto: str, account: dict[str, Any], monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """An identity that may do what docs/platforms.md says that Airflow's workers may, and no more."""
-    client("iam").create_user(UserName="worker")
-    allowed = {"Effect": "Allow", "Action": ["s3:*", "logs:*"], "Resource": "*"}
-    document = json.dumps({"Version": "2012-10-17", "Statement": [allowed]})
-    client("iam").put_user_policy(UserName="worker", PolicyName="worker", PolicyDocument=document)
-    key = client("iam").create_access_key(UserName="worker")["AccessKey"]
-    monkeypatch.setenv("AWS_ACCESS_KEY_ID", key["AccessKeyId"])
-    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", key["SecretAccessKey"])
-    httpx.post(f"{moto}/moto-api/reset-auth", content="0")
-    yield
-    httpx.post(f"{moto}/moto-api/reset-auth", content="inf")
-
-
-@pytest.mark.usefixtures("worker")
-def test_what_may_not_be_looked_at_is_unknown_and_not_wrong(found: Callable[..., Any], sagemaker: SageMaker) -> None:
-    sagemaker.fail_next("AccessDeniedException", action="ListServiceQuotas")
-
-    findings = found()
+def test_what_may_not_be_looked_at_is_unknown_and_not_wrong(
+    found: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with denying() as url:
+        for service in ("IAM", "ECR", "EC2", "SERVICE_QUOTAS"):
+            monkeypatch.setenv(f"AWS_ENDPOINT_URL_{service}", url)
+        findings = found()
 
     unknown = {"role", "image", "subnets", "security groups", "quota", "starting a job"}
     assert {name for name, each in findings.items() if each.verdict == "unsure"} == unknown, findings
@@ -154,17 +142,28 @@ def test_what_may_not_be_looked_at_is_unknown_and_not_wrong(found: Callable[...,
     assert "Allow ec2:DescribeSubnets" in findings["subnets"].remedy
 
 
-@pytest.mark.usefixtures("worker")
-def test_what_a_training_needs_and_may_not_is_a_problem(found: Callable[..., Any], sagemaker: SageMaker) -> None:
-    sagemaker.fail_next("AccessDeniedException", action="ListTrainingJobs")
+def test_what_a_training_needs_and_may_not_is_a_problem(
+    found: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with denying() as url:
+        for service in ("SAGEMAKER", "CLOUDWATCH_LOGS"):
+            monkeypatch.setenv(f"AWS_ENDPOINT_URL_{service}", url)
+        findings = found()
 
-    assert "Allow sagemaker:ListTrainingJobs" in str(found()["SageMaker"])
+    assert {name for name, each in findings.items() if each.verdict == "problem"} == {"SageMaker", "CloudWatch"}
+    assert "Allow sagemaker:ListTrainingJobs" in str(findings["SageMaker"])
 
 
-@pytest.mark.usefixtures("worker")
-def test_credentials_of_nobody_end_the_look(found: Callable[..., Any], monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "AKIAIOSFODNN7EXAMPLE")
+@pytest.fixture
+def strict_moto(moto: str, account: dict[str, Any]) -> Iterator[None]:
+    """moto, once it asks whose the credentials are; it knows nobody."""
+    httpx.post(f"{moto}/moto-api/reset-auth", content="0")
+    yield
+    httpx.post(f"{moto}/moto-api/reset-auth", content="inf")
 
+
+@pytest.mark.usefixtures("strict_moto")
+def test_credentials_of_nobody_end_the_look(found: Callable[..., Any]) -> None:
     findings = found()
 
     assert (findings["credentials"].verdict, findings["credentials"].remedy) == ("problem", "Renew them."), findings
