@@ -17,6 +17,7 @@ from mlflow.store.artifact.artifact_repository_registry import get_artifact_repo
 
 from include import artefact
 from include.ledger import Release, open_ledger, releases
+from include.models import folder_of
 from include.settings import load_settings
 
 log = logging.getLogger(__name__)
@@ -168,7 +169,7 @@ def _version_of(client: MlflowClient, release: Release) -> ModelVersion:
         if version.tags.get(VERSION_TAG) == str(release.version):
             return version
     manifest = artefact.read_manifest(release.model_uri)
-    run_id = release.tracking_run or _log_training(client, Path(release.model_uri), manifest)
+    run_id = release.tracking_run or _log_training(client, folder_of(release.model_uri), manifest)
     source = f"{client.get_run(run_id).info.artifact_uri}/{ARTEFACT}"
     tags = {VERSION_TAG: str(release.version), "request_id": release.request_id, "sha256": release.sha256}
     tags["snapshot_id"] = str(manifest["snapshot_id"])
