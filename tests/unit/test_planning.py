@@ -25,6 +25,11 @@ OUTLINE = Outline("an operator", "a machine", "an image", "a wall", "a role", "a
 TODAY = date(2026, 11, 26)
 
 
+@pytest.fixture(autouse=True)
+def _patient(monkeypatch):
+    monkeypatch.setattr("include.planning.PATIENCE", 60.0)  # a busy machine is no ledger that is away
+
+
 def asked(**changes) -> Wanted:
     about = {"pipeline": "rides", "request_id": "r", "platform": "aws", "accelerator": "cpu", "price_per_hour": 0.5}
     return Wanted(**{**about, "max_seconds": 7200.0, "is_spot_welcome": True, **changes})
