@@ -120,7 +120,7 @@ def test_what_has_run_is_what_the_next_one_is_expected_to_cost(settings, rides):
 def test_the_pipelines_own_platform_comes_first_and_unknown_ones_are_named(rides):
     assert planning.platforms_of(rides.model_copy(update={"platform": "aws"}))[:2] == ["aws", "local"]
     assert planning.platforms_of(rides, ["aws", "aws"]) == ["aws"]
-    with pytest.raises(ConfigError, match="no platform 'aws2'"):
+    with pytest.raises(ConfigError, match="no platform 'aws2'.*Did you mean 'aws'"):
         planning.platforms_of(rides, ["aws2"])
 
 
