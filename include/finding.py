@@ -31,12 +31,12 @@ def ok(what: str, found: str) -> Finding:
 
 def problem(what: str, found: str, remedy: str = "") -> Finding:
     """Say what is wrong, and what to do; an error of Evergreen's own says both at once."""
-    return Finding(what, "problem", _sentence(found), remedy)
+    return Finding(what, "problem", _sentence(found), _sentence(remedy))
 
 
 def unsure(what: str, why: str, remedy: str = "") -> Finding:
     """Say why a thing cannot be told from here, or needs a person's look."""
-    return Finding(what, "unsure", _sentence(why), remedy)
+    return Finding(what, "unsure", _sentence(why), _sentence(remedy))
 
 
 def looked_at(what: str, work: Callable[[], str], remedy: str, *, seconds: float = PATIENCE) -> Finding:

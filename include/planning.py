@@ -15,6 +15,7 @@ from include.pipeline import Pipeline
 from include.platforms import PLATFORMS, platform_named
 from include.platforms.base import Order, Outline, Platform
 from include.platforms.ordering import wanted
+from include.spelling import did_you_mean
 from include.training.spec import Spec, model_folder
 
 REQUEST = "REQUEST"  # stands where a request's id will
@@ -56,7 +57,8 @@ def platforms_of(pipeline: Pipeline, asked: Sequence[str] = ()) -> list[str]:
     :raises ConfigError: if there is no platform of such a name.
     """
     if unknown := [name for name in asked if name not in PLATFORMS]:
-        raise ConfigError(f"There is no platform '{unknown[0]}'. Platforms there: {', '.join(PLATFORMS)}.")
+        guess = did_you_mean(unknown[0], PLATFORMS)
+        raise ConfigError(f"There is no platform '{unknown[0]}'. Platforms there: {', '.join(PLATFORMS)}.{guess}")
     return list(dict.fromkeys(asked or [pipeline.platform, *PLATFORMS]))
 
 

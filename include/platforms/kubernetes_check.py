@@ -84,7 +84,9 @@ def _looked_up(what: str, is_there: Callable[[], bool], name: str, remedy: str) 
     try:
         return ok(what, f"{name} is there") if is_there() else problem(what, f"{name} is not there", remedy)
     except PlatformRefusedError:
-        return unsure(what, f"{name}: these credentials may not look", f"kubectl get {what.lower()} {name}")
+        return unsure(
+            what, f"{name}: these credentials may not look", f"`kubectl get {what.lower()} {name}` tells whoever may"
+        )
     except PlatformError as error:
         return problem(what, str(error), "Look again later.")
 
@@ -124,7 +126,11 @@ def _nodes(api: Api, labels: dict[str, str]) -> Finding:
     try:
         number = len(api.list("Node", labels))
     except PlatformRefusedError:
-        return unsure("nodes", f"with {wanted}: these credentials may not list them", "kubectl get nodes -L …")
+        return unsure(
+            "nodes",
+            f"with {wanted}: these credentials may not list them",
+            "`kubectl get nodes --show-labels` tells whoever may",
+        )
     except PlatformError as error:
         return problem("nodes", str(error), "Look again later.")
     if number:

@@ -68,11 +68,11 @@ class SageMaker:
     def __init__(self, s3: Any, logs: Any, folder: Path) -> None:
         self.jobs: dict[str, TrainingJob] = {}
         self.calls: list[str] = []
-        self.quotas: dict[str, float] = {}  # name: value
         self.sent: list[str] = []  # all that was asked, as text
         self._faults: list[tuple[str, str, str]] = []  # action ("" for any), code, message
         self._lost: list[str] = []
         self.on_create: Callable[[dict[str, Any]], object] = lambda _asked: None
+        self.quotas: dict[str, float] = {}  # name: value
         self._s3, self._logs, self._folder = s3, logs, folder
         self._lock = threading.Lock()
         self._server = ThreadingHTTPServer(("127.0.0.1", 0), _handler(self))

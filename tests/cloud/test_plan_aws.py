@@ -10,10 +10,12 @@ import boto3
 import httpx
 import pytest
 import yaml
+from botocore.config import Config
 
 from include.config import load_pipeline
 from include.finding import Finding
 from include.planning import check
+from include.platforms.aws_check import QUICK
 from tests.cloud.conftest import AWS_YAML
 from tests.cloud.denying import denying
 from tests.cloud.sagemaker import SageMaker
@@ -62,6 +64,7 @@ def found(
     """Return a function that checks, with other settings where keywords say so."""
     monkeypatch.setenv("EVERGREEN_PLATFORMS", str(tmp_path))
     monkeypatch.setenv("AWS_ENDPOINT_URL_SERVICE_QUOTAS", sagemaker.url)
+    monkeypatch.setattr("include.platforms.aws_check.QUICK", QUICK.merge(Config(read_timeout=60)))  # here it is busy
 
     def look(**changes: Any) -> dict[str, Finding]:
         (tmp_path / "aws.yaml").write_text(yaml.safe_dump({**account, **changes}))

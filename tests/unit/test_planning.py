@@ -25,6 +25,11 @@ OUTLINE = Outline("an operator", "a machine", "an image", "a wall", "a role", "a
 TODAY = date(2026, 11, 26)
 
 
+@pytest.fixture(autouse=True)
+def _patient(monkeypatch):
+    monkeypatch.setattr("include.planning.PATIENCE", 60.0)  # a busy machine is no ledger that is away
+
+
 def asked(**changes) -> Wanted:
     about = {"pipeline": "rides", "request_id": "r", "platform": "aws", "accelerator": "cpu", "price_per_hour": 0.5}
     return Wanted(**{**about, "max_seconds": 7200.0, "is_spot_welcome": True, **changes})
@@ -115,7 +120,7 @@ def test_what_has_run_is_what_the_next_one_is_expected_to_cost(settings, rides):
 def test_the_pipelines_own_platform_comes_first_and_unknown_ones_are_named(rides):
     assert planning.platforms_of(rides.model_copy(update={"platform": "aws"}))[:2] == ["aws", "local"]
     assert planning.platforms_of(rides, ["aws", "aws"]) == ["aws"]
-    with pytest.raises(ConfigError, match="no platform 'aws2'"):
+    with pytest.raises(ConfigError, match="no platform 'aws2'.*Did you mean 'aws'"):
         planning.platforms_of(rides, ["aws2"])
 
 
