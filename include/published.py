@@ -31,9 +31,10 @@ def kept_as(pipeline_name: str, folder: str, path: str) -> str:
 
 def take_there(paths: Sequence[str], uris: Sequence[str]) -> None:
     """Copy staged files to where they are kept; the same bytes by the same names, however often that is done."""
-    if load_settings().lake_url is None:
+    lake_url = load_settings().lake_url
+    if lake_url is None:
         return
-    storage, _ = filesystem_of(uris[0])
+    storage, _ = filesystem_of(lake_url)
     for path, uri in zip(paths, uris, strict=True):
         storage.put_file(path, str(location_of(uri)))
 
@@ -43,9 +44,10 @@ def brought_here(uris: Sequence[str], folder: Path) -> list[str]:
 
     :param folder: is made, and takes copies of files that lie elsewhere.
     """
-    if load_settings().lake_url is None:
+    lake_url = load_settings().lake_url
+    if lake_url is None:
         return [str(location_of(uri)) for uri in uris]
-    storage, _ = filesystem_of(uris[0])
+    storage, _ = filesystem_of(lake_url)
     folder.mkdir(parents=True)
     paths = [folder / f"{number}.parquet" for number in range(len(uris))]
     with writing(folder):

@@ -1,16 +1,22 @@
-"""Installations whose lake is in an object store: moto's S3 (with a catalog in SQL and one in Glue), and Azurite."""
+"""Installations whose lake is in an object store: moto's S3 (with a catalog in SQL, Glue or REST), and Azurite."""
 
 import logging
 from collections.abc import Iterator
+from pathlib import Path
 from uuid import uuid4
 
 import boto3
 import pytest
 from moto.server import ThreadedMotoServer
+from pyiceberg.catalog.sql import SqlCatalog
+from pyiceberg.utils.config import Config
 
+from include.catalog import storage_properties
 from include.filesystems import CONNECTION, filesystem_of
+from tests.stages.stores.rest_catalog import TOKEN, serving
 
 REGION = "eu-central-1"
+SECRET = "wJalrXUtnFEMI-not-a-real-secret"  # noqa: S105 - made up: nothing that is written may hold it
 
 
 @pytest.fixture(scope="session")
@@ -26,7 +32,7 @@ def aws() -> Iterator[str]:
 @pytest.fixture
 def s3(aws: str, monkeypatch: pytest.MonkeyPatch) -> str:
     """A place in a new bucket, with credentials where AWS's own tools look."""
-    told = {"ACCESS_KEY_ID": "test", "SECRET_ACCESS_KEY": "test", "DEFAULT_REGION": REGION, "ENDPOINT_URL": aws}
+    told = {"ACCESS_KEY_ID": "test", "SECRET_ACCESS_KEY": SECRET, "DEFAULT_REGION": REGION, "ENDPOINT_URL": aws}
     for name, value in told.items():
         monkeypatch.setenv(f"AWS_{name}", value)
     monkeypatch.delenv("AWS_PROFILE", raising=False)
@@ -43,6 +49,17 @@ def glue(s3: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
     client = boto3.client("glue")
     for database in client.get_databases()["DatabaseList"]:
         client.delete_database(Name=database["Name"])
+
+
+@pytest.fixture
+def rest(s3: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[str]:
+    """A place in a bucket, whose tables are in an empty REST catalog; its token is PyIceberg's to read."""
+    catalog = SqlCatalog("behind", uri=f"sqlite:///{tmp_path}/behind.db", **storage_properties(s3))
+    with serving(catalog) as url:
+        monkeypatch.setenv("EVERGREEN_CATALOG_URL", url)
+        monkeypatch.setenv("PYICEBERG_CATALOG__EVERGREEN__TOKEN", TOKEN)
+        monkeypatch.setattr("pyiceberg.catalog._ENV_CONFIG", Config())  # it was read when PyIceberg was imported
+        yield s3
 
 
 @pytest.fixture

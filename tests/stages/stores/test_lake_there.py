@@ -11,15 +11,20 @@ from include.catalog import open_table
 from include.errors import ConfigError
 from include.filesystems import files_below, filesystem_of, location_of
 from include.settings import load_settings
+from tests.azurite import KEY
+from tests.stages.stores.conftest import SECRET
 
 NAME = "flight_delays"
 FIRST, SECOND = "2013-07-01", "2013-07-02"
 NEVER = datetime.now(UTC) + timedelta(days=400)
 
 
-@pytest.fixture(autouse=True, params=["s3", "glue", "azure"])
+every_catalog = pytest.mark.parametrize("lake_url", ["s3", "glue", "rest", "azure"], indirect=True)
+
+
+@pytest.fixture(autouse=True, params=["s3", "azure"])
 def lake_url(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
-    """Every test of this file is run once for each kind of store and catalog."""
+    """Every test of this file is run on each kind of store, and some with each kind of catalog."""
     monkeypatch.setenv("NO_PROXY", "127.0.0.1,localhost")
     url: str = request.getfixturevalue(request.param)
     monkeypatch.setenv("EVERGREEN_LAKE", url)
@@ -30,6 +35,7 @@ def keys_of(snapshot_id: str | None = None) -> list[str]:
     return lake.read_clean(NAME, FIRST, SECOND, ["flight_id"], snapshot_id)["flight_id"].to_pylist()
 
 
+@every_catalog
 def test_a_day_is_published_read_and_replaced(pipeline, stage, lake_url):
     staged = stage("a", d2013_07_02=["z", "y"], d2013_07_01=["b", "a"])
 
@@ -43,7 +49,7 @@ def test_a_day_is_published_read_and_replaced(pipeline, stage, lake_url):
     assert [day for day, _ in lake.clean_days(NAME, FIRST, SECOND, ["flight_id"])] == [FIRST, SECOND]
 
 
-def test_all_of_the_table_lies_there_and_nothing_of_it_here(pipeline, stage, lake_url, tmp_path):
+def test_all_of_the_table_lies_there_and_nothing_of_it_here_nor_a_secret(pipeline, stage, lake_url, tmp_path):
     staged = stage("a", d2013_07_01=["a"], d2013_07_02=["z"])
     lake.publish(pipeline, staged, [FIRST])
 
@@ -54,6 +60,10 @@ def test_all_of_the_table_lies_there_and_nothing_of_it_here(pipeline, stage, lak
     assert uri == f"{lake_url}/{NAME}/staged/a/data/_p={FIRST}/part-0.parquet"
     assert not list(tmp_path.rglob("*.metadata.json"))
     assert not [path for path in files_below(lake_url) if SECOND in str(path)], "what is not published stays here"
+    storage, _ = filesystem_of(lake_url)
+    written = [storage.cat_file(str(path)) for path in files_below(lake_url)]
+    written += [path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()]
+    assert not [content for content in written if SECRET.encode() in content or KEY.encode() in content]
 
 
 def test_a_machine_with_an_empty_disk_reads_the_same_table(pipeline, stage, tmp_path, monkeypatch):
@@ -64,6 +74,7 @@ def test_a_machine_with_an_empty_disk_reads_the_same_table(pipeline, stage, tmp_
     assert keys_of() == ["a"]
 
 
+@every_catalog
 def test_publishing_the_same_folder_twice_changes_nothing(pipeline, stage):
     first = stage("a", d2013_07_01=["a"])
     once = lake.publish(pipeline, first, [FIRST])
@@ -73,6 +84,7 @@ def test_publishing_the_same_folder_twice_changes_nothing(pipeline, stage):
     assert lake.current_snapshot(NAME) == newer
 
 
+@every_catalog
 def test_a_new_column_widens_the_table(pipeline, stage):
     lake.publish(pipeline, stage("a", d2013_07_01=["a"]), [FIRST])
     lake.publish(pipeline, stage("b", {"gate": ["B7"]}, d2013_07_02=["b"]), [SECOND])
@@ -80,6 +92,7 @@ def test_a_new_column_widens_the_table(pipeline, stage):
     assert lake.read_clean(NAME, FIRST, SECOND, ["gate"])["gate"].to_pylist() == [None, "B7"]
 
 
+@every_catalog
 def test_expiry_removes_what_no_snapshot_needs_and_keeps_what_is_tagged(pipeline, stage, lake_url):
     pinned, _ = lake.publish(pipeline, stage("a", d2013_07_01=["a"]), [FIRST])
     lake.tag_snapshot(NAME, pinned, "v1")
