@@ -190,12 +190,14 @@ class KubernetesBooks(Books):
             return alive + [job["metadata"]["name"] for job in jobs if not _is_over(job)]
 
     def left_of(self, request_id: str) -> list[str]:
-        """Return its things in the cluster, and its objects."""
+        """Return its objects, and what would not go with its Jobs when their time is over."""
         with self._cluster.lock:
             things = [
                 f"{kind} {name}"
                 for (kind, name), thing in self._cluster.things.items()
                 if self._label(request_id) in thing["metadata"].get("labels", {}).values()
+                and kind not in {"Job", "Pod"}
+                and not thing["metadata"].get("ownerReferences")
             ]
         return things + _objects(self._s3, request_id)
 
