@@ -95,6 +95,12 @@ exec {sys.executable} "$@"
                     found.append(pid)
         return found
 
+    def end(self) -> None:
+        """Kill what a trial that was broken off has left running."""
+        for pid in self.running(""):
+            with suppress(psutil.Error):
+                psutil.Process(int(pid)).kill()
+
     def left_of(self, request_id: str) -> list[str]:  # noqa: ARG002 - the interface
         """Return nothing: all of it lies beside the model."""
         return []
@@ -112,7 +118,8 @@ exec {sys.executable} "$@"
     def _lines(self, request_id: str) -> list[tuple[str, str]]:
         lines = self._book.read_text().splitlines() if self._book.exists() else []
         parts = [line.split(" ", 2) for line in lines]
-        return [(pid, beside) for pid, beside, spec in parts if f"/{run_key_of(request_id)}.training/" in spec]
+        folder = f"{run_key_of(request_id)}.training"
+        return [(pid, beside) for pid, beside, spec in parts if str(Path(spec).parent).endswith(folder)]
 
 
 class AwsBooks(Books):
@@ -190,12 +197,14 @@ class KubernetesBooks(Books):
             return alive + [job["metadata"]["name"] for job in jobs if not _is_over(job)]
 
     def left_of(self, request_id: str) -> list[str]:
-        """Return its things in the cluster, and its objects."""
+        """Return its objects, and what would not go with its Jobs when their time is over."""
         with self._cluster.lock:
             things = [
                 f"{kind} {name}"
                 for (kind, name), thing in self._cluster.things.items()
                 if self._label(request_id) in thing["metadata"].get("labels", {}).values()
+                and kind not in {"Job", "Pod"}
+                and not thing["metadata"].get("ownerReferences")
             ]
         return things + _objects(self._s3, request_id)
 

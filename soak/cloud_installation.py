@@ -86,6 +86,7 @@ def _books(platform: str, folder: Path, stack: ExitStack) -> Books:
     if platform == "local":
         books = LocalBooks(folder)
         os.environ["SOAK_PYTHON"] = books.python
+        stack.callback(books.end)
         return books
     moto = ThreadedMotoServer("127.0.0.1", 0, verbose=False)
     moto.start()

@@ -114,8 +114,10 @@ class Kubernetes(Platform):
         return [_leased(job) for job in self._api.list("Job", MARK) if not is_over(job)]
 
     def clean_up(self, job: Job) -> None:
-        """Remove the Job with all it owns; of the storage what is done with: after an interruption it is not."""
-        self._api.delete("Job", cluster_name(job.name))
+        """Remove what lies on the storage, unless an interrupted training needs it.
+
+        The Job stays until its time is over (`kept_seconds`): as long as it is there, no other can have its name.
+        """
         uri = job.detail.get("storage")
         if uri:
             with _storage_errors(uri):

@@ -88,10 +88,6 @@ class Api:
         """Change a thing; one that is gone stays so."""
         self._ask("PATCH", f"{PATHS[kind]}/{name}", change)
 
-    def delete(self, kind: str, name: str) -> None:
-        """Have a thing and all it owns end; it is there until these are gone."""
-        self._ask("DELETE", f"{PATHS[kind]}/{name}", {"propagationPolicy": "Foreground"})
-
     def log(self, pod: str, since: str | None) -> Iterator[str]:
         """Yield the lines of a pod's output, each after its time, until it ends; none if the pod is gone.
 

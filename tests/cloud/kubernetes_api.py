@@ -1,8 +1,8 @@
 """This file is a stand-in for a Kubernetes API server on a port of this machine: behind it, Jobs really run.
 
 It takes what the official schemas of a version take (kubernetes-validate, strictly), and answers as the API does for
-what Evergreen asks: create, get, list by labels, merge-patch, delete in the foreground, a pod's log with follow,
-timestamps and sinceTime. It does not watch, for nobody asks. Bad moments are put in by hand.
+what Evergreen asks: create, get, list by labels, merge-patch, a pod's log with follow, timestamps and
+sinceTime. It does not watch or delete, for nobody asks. Bad moments are put in by hand.
 """
 
 import json
@@ -89,7 +89,7 @@ class Handler(BaseHTTPRequestHandler):
     def do_GET(self) -> None:
         self._answer()
 
-    do_POST = do_PATCH = do_DELETE = do_GET  # noqa: N815 - http.server's names
+    do_POST = do_PATCH = do_GET  # noqa: N815 - http.server's names
 
     def log_message(self, *_: Any) -> None:
         """Be quiet."""
@@ -154,14 +154,6 @@ class Handler(BaseHTTPRequestHandler):
                 self._refuse(422, f"spec: Invalid value: {sorted(fixed)}: field is immutable")
                 return
             thing["spec"] |= body["spec"]
-            self._say(200, thing)
-        else:
-            self._refuse(404, f"{kind} {name} not found")
-
-    def _delete(self, kind: str, name: str, body: Any, _query: Any) -> None:
-        if thing := self.cluster.things.get((kind, name)):
-            assert body["propagationPolicy"] == "Foreground"
-            self.cluster.delete(thing)
             self._say(200, thing)
         else:
             self._refuse(404, f"{kind} {name} not found")

@@ -16,6 +16,7 @@ from typing import Any
 from uuid import uuid4
 
 from tests.cloud.kubernetes_pod import Process, now
+from tests.cloud.warm import TRAININGS
 
 Thing = dict[str, Any]
 
@@ -36,6 +37,7 @@ class Cluster:
         self.on_create: Callable[[], object] = lambda: None
         self._ports: dict[str, int] = {}
         self._stopped = threading.Event()
+        TRAININGS.make_ready()  # nobody could ask while the controller waits for that
         self._controller = threading.Thread(target=self._run, daemon=True)
         self._controller.start()
 
@@ -65,6 +67,12 @@ class Cluster:
             return
         thing["metadata"].setdefault("deletionTimestamp", now())
         self._end_pods(thing)
+
+    def let_time_go_by(self) -> None:
+        """Have the time over for which ended Jobs are kept."""
+        with self.lock:
+            for job in self.of_kind("Job"):
+                job["spec"]["ttlSecondsAfterFinished"] = 0
 
     def pods_of(self, job: Thing) -> list[Thing]:
         return [pod for pod in self.of_kind("Pod") if pod["metadata"]["labels"][JOB_NAME] == job["metadata"]["name"]]
@@ -96,7 +104,12 @@ class Cluster:
             if not any(self._lives(pod) for pod in pods):
                 self._collect_garbage(job)
             return
-        if job["spec"].get("suspend") or _has(job, "Complete") or _has(job, "Failed"):
+        if over := _has(job, "Complete") or _has(job, "Failed"):
+            ended = datetime.fromisoformat(over["lastTransitionTime"])
+            if (datetime.now(UTC) - ended).total_seconds() >= job["spec"]["ttlSecondsAfterFinished"]:
+                self._collect_garbage(job)
+            return
+        if job["spec"].get("suspend"):
             return
         job["status"].setdefault("startTime", now())
         missing = range(job["spec"]["parallelism"]) if not pods else ()

@@ -1,6 +1,7 @@
 """Trainings on a cluster: the stand-in's API is asked as a real one would be, and the jobs behind it really run."""
 
 import threading
+from collections import Counter
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -93,6 +94,8 @@ def test_a_training_is_seen_to_its_end_and_leaves_nothing(
 
     assert cluster.created == ["rides-first-one-1"]
     assert platform.leased() == []
+    assert platform.submit(asked) == job, "as long as it is there, its name is not given again"
+    cluster.let_time_go_by()
     wait_for(lambda: not cluster.things)
     assert not any((tmp_path / "storage").rglob("*.parquet"))
     assert platform.status(job).state == "gone"
@@ -115,7 +118,8 @@ def test_an_interrupted_training_goes_on_from_its_checkpoint(
     cluster.cut_log_after = 3
     lines = list(platform.follow(platform.submit(order(asked, attempt=2))))
     assert sum(line.startswith("Go on from step") for line in lines) == 1
-    assert len(lines) == len(set(lines)), "what was read before the connection broke is not read again"
+    twice = [line for line, number in Counter(lines).items() if number > 1]
+    assert twice == [], "what was read before the connection broke is not read again"
     platform.collect(Job("rides-first-one-2"), asked)
     assert len(artefact.read_manifest(asked.folder)["losses"]) == 100
 
@@ -132,8 +136,20 @@ def test_a_stopped_one_is_paid_for_until_its_machine_is_free(
     assert ended(platform, job).state == "interrupted"
     assert process.process.poll() is not None
     platform.stop(job)
-    platform.clean_up(job)
+    cluster.let_time_go_by()
     wait_for(lambda: not cluster.things)
+
+
+def test_one_that_somebody_deletes_is_gone_when_its_pods_are(
+    platform: Kubernetes, cluster: KubernetesApi, spec: Spec
+) -> None:
+    job = platform.submit(order(slow(spec)))
+    wait_for(lambda: cluster.processes)
+    with cluster.lock:
+        cluster.delete(cluster.things["Job", "rides-first-one-1"])
+
+    assert ended(platform, job).state == "gone"
+    assert not cluster.things
 
 
 def test_one_that_is_stopped_before_it_was_let_go_never_has_a_pod_and_keeps_its_name(

@@ -96,13 +96,17 @@ class Warm:
         self._name = ""
 
     def start(self, arguments: list[str], env: dict[str, str]) -> WarmProcess:
-        """Start `python *arguments`; the first one waits for the imports."""
-        with self._lock:
-            if self._server is None or self._server.poll() is not None:
-                self._begin()
+        """Start `python *arguments`."""
+        self.make_ready()
         connection = socket.socket(socket.AF_UNIX)
         connection.connect(f"\0{self._name}")
         return WarmProcess(connection, arguments, env)
+
+    def make_ready(self) -> None:
+        """Wait for the imports, the first time."""
+        with self._lock:
+            if self._server is None or self._server.poll() is not None:
+                self._begin()
 
     def _begin(self) -> None:
         # It lives as long as its standard input is open: as this process. What is no setting of Airflow's is not told.
