@@ -24,6 +24,7 @@ log = logging.getLogger(__name__)
 
 ARTEFACT = "model"
 VERSION_TAG = "evergreen_version"
+COST = "training_cost"
 
 
 def log_training(folder: Path, manifest: Mapping[str, Any]) -> str:
@@ -62,6 +63,7 @@ def register(release_id: str) -> Release:
         version = _version_of(client, release)
         client.set_model_version_tag(release.pipeline, version.version, "status", release.status)
         client.update_model_version(release.pipeline, version.version, description=release.note)
+        _show_cost(client, release, version)
         log.info("Registered %s as version %s in MLflow", release_id, version.version)
     return release
 
@@ -159,6 +161,14 @@ def _experiment(client: MlflowClient, name: str) -> str:
     # A server says itself where artefacts go; without one they lie beside the other data.
     local = None if settings.tracking_url.startswith("http") else (settings.data / "mlartifacts" / name).as_uri()
     return str(client.create_experiment(name, artifact_location=local))
+
+
+def _show_cost(client: MlflowClient, release: Release, version: ModelVersion) -> None:
+    """Enter what all attempts at a model have cost together: nobody knew that when its run was logged."""
+    if cost := release.metrics.get(COST):
+        client.set_model_version_tag(release.pipeline, version.version, COST, str(cost))
+        # Always the same moment: entered again it is the same entry.
+        client.log_metric(version.run_id, COST, cost, timestamp=int(release.at.timestamp() * 1000), step=0)
 
 
 def _version_of(client: MlflowClient, release: Release) -> ModelVersion:

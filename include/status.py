@@ -11,9 +11,10 @@ from rich.table import Table
 from rich.text import Text
 from sqlalchemy.orm import Session
 
+from include import cost_view
 from include.config import broken_pipelines, load_pipelines
 from include.learning.metrics import in_words
-from include.ledger import Partition, Release, Request, Window, nights, open_ledger, pauses, releases, requests
+from include.ledger import Partition, Release, Request, Window, jobs, nights, open_ledger, pauses, releases, requests
 from include.page import page_of
 from include.pipeline import Pipeline
 from include.rollout_view import under_way
@@ -58,6 +59,11 @@ def _panel(session: Session, pipeline: Pipeline, *, has_links: bool) -> Panel:
     facts.add_row(
         "open requests", "\n".join(f"{row.id}: {row.status}, {escape(row.reason)}" for row in unfinished) or "none"
     )
+    for attempt in jobs.open_attempts(session):
+        if attempt.pipeline == pipeline.name:
+            facts.add_row("training", cost_view.under_way(attempt))
+    if told := cost_view.spending(pipeline, jobs.spent(session, pipeline.name)):
+        facts.add_row("cost", told)
     decision = nights.last_decision(session, pipeline.name)
     facts.add_row(
         "governor",
@@ -142,13 +148,17 @@ def _links(row: Partition, window: Window | None) -> str:
 
 
 def _releases(session: Session, pipeline: Pipeline) -> Table:
-    table = Table("version", "state", "asked for because", "the gate said", "since then", box=None)
-    for release in releases.releases_of(session, pipeline.name)[:NEWEST]:
+    newest = releases.releases_of(session, pipeline.name)[:NEWEST]
+    has_costs = any(release.metrics.get("training_cost") for release in newest)
+    costs = ["cost"] if has_costs else []
+    table = Table("version", "state", *costs, "asked for because", "the gate said", "since then", box=None)
+    for release in newest:
         request = session.get(Request, release.request_id)
         verdict = str(release.gate.get("reason", ""))
         table.add_row(
             f"v{release.version}",
             release.status,
+            *([f"{release.metrics.get('training_cost', 0):.2f}"] if has_costs else []),
             escape(f"{request.triggered_by}: {request.reason}" if request else release.request_id),
             escape(verdict),
             escape("" if release.note == verdict else release.note),
