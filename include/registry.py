@@ -168,7 +168,7 @@ def _show_cost(client: MlflowClient, release: Release, version: ModelVersion) ->
     if cost := release.metrics.get(COST):
         client.set_model_version_tag(release.pipeline, version.version, COST, str(cost))
         # Always the same moment: entered again it is the same entry.
-        client.log_metric(version.run_id, COST, cost, timestamp=int(release.at.timestamp() * 1000), step=0)
+        client.log_metric(str(version.run_id), COST, cost, timestamp=int(release.at.timestamp() * 1000), step=0)
 
 
 def _version_of(client: MlflowClient, release: Release) -> ModelVersion:

@@ -48,6 +48,23 @@ def broken_view() -> RenderableType:
 
 
 def _panel(session: Session, pipeline: Pipeline, *, has_links: bool) -> Panel:
+    days = nights.partitions_of(session, pipeline.name, newest=NEWEST)
+    windows = {window.day: window for window in nights.windows_of(session, pipeline.name)}
+    shown = list(dict.fromkeys([pipeline.gate.metric, pipeline.governor.metric]))
+    parts: list[RenderableType] = [
+        escape(pipeline.description),  # not in the title, which would be cut off where the window is narrow
+        _facts(session, pipeline, days),
+    ]
+    if days:
+        parts += [_days(days, windows, shown, has_links=has_links), LEGEND]
+    if (made := _releases(session, pipeline)).row_count:
+        parts.append(made)
+    links = f"  [link=/evergreen/why/{pipeline.name}]why?[/]  [link=/evergreen/history/{pipeline.name}]history[/]"
+    ask = links if has_links else ""
+    return Panel(Group(*parts), title=f"[bold]{pipeline.name}[/]{ask}", title_align="left")
+
+
+def _facts(session: Session, pipeline: Pipeline, days: Sequence[Partition]) -> Table:
     facts = Table.grid(padding=(0, 2))
     facts.add_column(style="bold")
     if held := pauses.pause_of(session, pipeline.name):
@@ -71,22 +88,9 @@ def _panel(session: Session, pipeline: Pipeline, *, has_links: bool) -> Panel:
         if decision
         else "has not said anything yet: it speaks after each night",
     )
-    days = nights.partitions_of(session, pipeline.name, newest=NEWEST)
     if refused := [f"{row.day}: {escape(row.note)}" for row in days if row.status == "refused"]:
         facts.add_row("[red]refused[/]", "\n".join(refused))
-    windows = {window.day: window for window in nights.windows_of(session, pipeline.name)}
-    shown = list(dict.fromkeys([pipeline.gate.metric, pipeline.governor.metric]))
-    parts: list[RenderableType] = [
-        escape(pipeline.description),  # not in the title, which would be cut off where the window is narrow
-        facts,
-    ]
-    if days:
-        parts += [_days(days, windows, shown, has_links=has_links), LEGEND]
-    if (made := _releases(session, pipeline)).row_count:
-        parts.append(made)
-    links = f"  [link=/evergreen/why/{pipeline.name}]why?[/]  [link=/evergreen/history/{pipeline.name}]history[/]"
-    ask = links if has_links else ""
-    return Panel(Group(*parts), title=f"[bold]{pipeline.name}[/]{ask}", title_align="left")
+    return facts
 
 
 def _champion(champion: Release | None) -> str:
