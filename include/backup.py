@@ -12,7 +12,7 @@ import logging
 import sqlite3
 import zipfile
 from collections.abc import Iterable, Iterator
-from contextlib import closing, contextmanager, suppress
+from contextlib import closing, contextmanager
 from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path, PurePosixPath
@@ -28,7 +28,7 @@ from sqlalchemy import Connection, Engine, MetaData, Table, func, select
 from include import atomic
 from include.catalog import all_tables, sql_catalog
 from include.errors import BackupError
-from include.filesystems import filesystem_of, location_of
+from include.filesystems import filesystem_of, location_of, sizes_below
 from include.ledger import open_ledger, schema
 from include.ledger.session import connect
 from include.ledger.tables import Base
@@ -236,17 +236,7 @@ def _not_taken(
     prefix, place = place_of(settings)
     names = {path.relative_to(place).as_posix(): path for path in needed}
     left = {name: path for name, path in sorted(names.items()) if prefix + name not in files}
-    sizes = sizes_of(settings, left)
+    sizes = sizes_below(settings.lake_url or settings.data.as_uri(), left)
     if vanished := [name for name in left if with_data or name not in sizes]:
         raise BackupError(f"{len(vanished)} data files vanished during the backup, as {vanished[0]}. Make it again.")
     return sizes
-
-
-def sizes_of(settings: Settings, names: Iterable[str]) -> dict[str, int]:
-    """Return the sizes of tables' files by name below their place; of those that are there."""
-    storage, root = filesystem_of(settings.lake_url or settings.data.as_uri())
-    found = {}
-    for name in names:
-        with suppress(FileNotFoundError):
-            found[name] = int(storage.info(f"{root}/{name}")["size"])
-    return found

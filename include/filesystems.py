@@ -1,5 +1,7 @@
 """This file opens what a path or a URL points at: on this machine, or in a cloud's storage."""
 
+from collections.abc import Iterable
+from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import PurePosixPath
 from typing import Any
@@ -52,6 +54,16 @@ def files_below(url: str) -> dict[PurePosixPath, datetime]:
         return {}
     found = files.find(there, detail=True)
     return {PurePosixPath(path): _moment(about["mtime"]) for path, about in found.items()}
+
+
+def sizes_below(url: str, names: Iterable[str]) -> dict[str, int]:
+    """Return the sizes in bytes of files by their name below a URL; of those that are there."""
+    files, there = filesystem_of(url)
+    found = {}
+    for name in names:
+        with suppress(FileNotFoundError):
+            found[name] = int(files.info(f"{there}/{name}")["size"])
+    return found
 
 
 def azure_account() -> dict[str, str]:

@@ -24,11 +24,10 @@ from include.backup import (
     copy_sqlite,
     ledger_file,
     seal_of,
-    sizes_of,
 )
 from include.catalog import sql_catalog
 from include.errors import BackupError
-from include.filesystems import filesystem_of
+from include.filesystems import filesystem_of, sizes_below
 from include.ledger import Release, open_ledger, releases
 from include.ledger.session import connect
 from include.promotion import reconcile
@@ -104,7 +103,7 @@ def _check_manifest(path: Path, manifest: dict[str, Any], settings: Settings) ->
 
 
 def _check_data_files(manifest: dict[str, Any], settings: Settings) -> None:
-    sizes = sizes_of(settings, manifest["needed"])
+    sizes = sizes_below(settings.lake_url or settings.data.as_uri(), manifest["needed"])
     missing = [name for name, size in manifest["needed"].items() if sizes.get(name) != size]
     if missing:
         raise BackupError(

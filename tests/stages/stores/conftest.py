@@ -1,12 +1,16 @@
 """Installations whose lake is in an object store: moto's S3 (with a catalog in SQL, Glue or REST), and Azurite."""
 
 import logging
-from collections.abc import Iterator
+import threading
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 from uuid import uuid4
 
 import boto3
 import pytest
+from moto.glue.exceptions import GlueClientError
+from moto.glue.responses import GlueResponse
 from moto.server import ThreadedMotoServer
 from pyiceberg.catalog.sql import SqlCatalog
 from pyiceberg.utils.config import Config
@@ -45,10 +49,26 @@ def s3(aws: str, monkeypatch: pytest.MonkeyPatch) -> str:
 def glue(s3: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
     """A place in a bucket, whose tables are in an empty Glue."""
     monkeypatch.setenv("EVERGREEN_CATALOG_URL", f"glue://{REGION}")
+    monkeypatch.setattr(GlueResponse, "update_table", _compare_and_set(GlueResponse.update_table))
     yield s3
     client = boto3.client("glue")
     for database in client.get_databases()["DatabaseList"]:
         client.delete_database(Name=database["Name"])
+
+
+def _compare_and_set(update: Callable[[GlueResponse], Any]) -> Callable[[GlueResponse], Any]:
+    """Refuse an update of what is no longer the newest version, as Glue does: moto 5.2 takes it, and loses a commit."""
+    lock = threading.Lock()
+
+    def update_table(response: GlueResponse) -> Any:
+        asked = response.parameters
+        with lock:
+            table = response.glue_backend.get_table(asked["DatabaseName"], asked["TableInput"]["Name"])
+            if table.as_dict()["VersionId"] != asked["VersionId"]:
+                raise GlueClientError("ConcurrentModificationException", "Update table failed")
+            return update(response)
+
+    return update_table
 
 
 @pytest.fixture

@@ -4,6 +4,7 @@ The rules of the protocol are PyIceberg's own (`commit_table` holds requirements
 speaks HTTP. It wants a token, as real ones do.
 """
 
+import asyncio
 import socket
 import threading
 from collections.abc import Callable, Iterator
@@ -52,7 +53,7 @@ def serving(catalog: SqlCatalog) -> Iterator[str]:
 
 
 def _app(catalog: SqlCatalog) -> FastAPI:
-    app = FastAPI()
+    app, one_at_a_time = FastAPI(), asyncio.Lock()
     for kind, status in STATUS.items():
         app.add_exception_handler(kind, _saying(status))
 
@@ -60,7 +61,8 @@ def _app(catalog: SqlCatalog) -> FastAPI:
     async def only_with_the_token(request: Request, go_on: Callable[[Request], Any]) -> Response:
         if request.headers.get("Authorization") != f"Bearer {TOKEN}":
             return _error(401, "NotAuthorizedException", "no token, or another one")
-        return await go_on(request)
+        async with one_at_a_time:  # the SQL catalog leaves it to its caller to ask again
+            return await go_on(request)
 
     _answer(app, catalog)
     return app

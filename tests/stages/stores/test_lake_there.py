@@ -1,6 +1,7 @@
 """The clean table in an object store: all that `include/lake.py` promises of a table on the disk."""
 
 import json
+from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -15,7 +16,8 @@ from tests.azurite import KEY
 from tests.stages.stores.conftest import SECRET
 
 NAME = "flight_delays"
-FIRST, SECOND = "2013-07-01", "2013-07-02"
+DAYS = [f"2013-07-{number:02}" for number in range(1, 6)]
+FIRST, SECOND = DAYS[:2]
 NEVER = datetime.now(UTC) + timedelta(days=400)
 
 
@@ -82,6 +84,16 @@ def test_publishing_the_same_folder_twice_changes_nothing(pipeline, stage):
 
     assert lake.publish(pipeline, first, [FIRST]) == once
     assert lake.current_snapshot(NAME) == newer
+
+
+@every_catalog
+def test_two_machines_that_publish_at_the_same_time_lose_nothing(pipeline, stage):
+    staged = [stage(f"at-once-{number}", **{f"d2013_07_{number:02}": [str(number)]}) for number in range(1, 6)]
+
+    with ThreadPoolExecutor(2) as pool:  # the first two make the table
+        list(pool.map(lambda each: lake.publish(pipeline, each[0], [each[1]]), zip(staged, DAYS, strict=True)))
+
+    assert sorted(lake.clean_files(NAME)[1]) == DAYS
 
 
 @every_catalog
