@@ -12,6 +12,7 @@ from sqlalchemy.engine import make_url
 from include.finding import Finding, looked_at, ok, problem
 from include.ledger import open_ledger
 from include.places import shown
+from include.platforms.touching import touched
 from include.readiness import check_java
 from include.settings import Settings
 
@@ -30,7 +31,9 @@ def check_installation(settings: Settings) -> Iterator[Finding]:
     else:
         yield looked_at("Java", _java, "", seconds=SECONDS)
     yield looked_at("ledger", lambda: _ledger(settings.ledger_url), "Start it, or correct EVERGREEN_LEDGER_URL.")
-    yield looked_at("catalog", lambda: _database(settings.catalog_url), "Start it, or correct EVERGREEN_CATALOG_URL.")
+    yield looked_at("catalog", lambda: _catalog(settings.catalog_url), "Start it, or correct EVERGREEN_CATALOG_URL.")
+    if lake := settings.lake_url:
+        yield looked_at("lake", lambda: touched(lake), "Correct EVERGREEN_LAKE or its credentials (docs/lake.md).")
     yield looked_at("MLflow", lambda: _tracking(settings.tracking_url), "Start it, or correct MLFLOW_TRACKING_URI.")
     remedy = "`make up` starts one; or correct EVERGREEN_ENDPOINT_URL."
     yield looked_at("endpoint", lambda: _answers(f"{settings.endpoint_url}/ping"), remedy)
@@ -49,6 +52,15 @@ def _ledger(url: str) -> str:
 
 def _tracking(url: str) -> str:
     return _answers(f"{url}/health") if url.startswith("http") else _database(url)
+
+
+def _catalog(url: str) -> str:
+    """Return a catalog that can be asked; a service's is, for the names in it."""
+    if "sql" in url.partition(":")[0]:
+        return _database(url)
+    from include.catalog import open_catalog
+
+    return f"{shown(url)} has {len(open_catalog(url).list_namespaces())} namespaces"
 
 
 def _database(url: str) -> str:

@@ -30,7 +30,7 @@ def stages_of(pipeline: Pipeline, settings: Settings) -> list[Stage]:
     spark = (
         f"Spark {shown(settings.spark_remote)}" if settings.spark_remote else "Spark (of `make up`, else the task's)"
     )
-    lake, endpoint = f"lake {shown(settings.lake)}", f"endpoint {shown(settings.endpoint_url)}"
+    lake, endpoint = f"lake {shown(settings.lake_url or settings.lake)}", f"endpoint {shown(settings.endpoint_url)}"
     tracking, platforms = f"MLflow {shown(settings.tracking_url)}", "platforms in use"
     ingest = {"land": LAND} | _tasks("clean validate publish refuse")
     found = [

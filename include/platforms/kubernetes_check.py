@@ -17,7 +17,7 @@ QUICK = (3, 5)  # seconds to connect, and for an answer: a person waits
 OLDEST = (1, 31)
 # The Role of docs/kubernetes.md: group, resource, verbs.
 RIGHTS = (
-    ("batch", "jobs", ("create", "get", "list", "patch", "delete")),
+    ("batch", "jobs", ("create", "get", "list", "patch")),
     ("networking.k8s.io", "networkpolicies", ("create",)),
     ("", "services", ("create",)),
     ("", "configmaps", ("create",)),
