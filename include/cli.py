@@ -10,7 +10,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from include.commands import console, keys, onboarding, plan, quarantine, replay, score, services
-from include.config import load_pipeline, load_pipelines, pipeline_schema
+from include.config import load_pipeline, load_pipelines, pipeline_named, pipeline_schema
 from include.errors import (
     ArtefactError,
     BackupError,
@@ -79,7 +79,7 @@ def pause(
     """Stop automatic retraining and promotion at once; what is started by hand still runs."""
     from include import pausing
 
-    console.print(pausing.pause(load_pipeline(pipeline).name if pipeline else pausing.EVERYTHING, reason), markup=False)
+    console.print(pausing.pause(pipeline_named(pipeline) if pipeline else pausing.EVERYTHING, reason), markup=False)
 
 
 @app.command()
@@ -87,7 +87,7 @@ def resume(pipeline: OnePipeline = None) -> None:
     """Let a paused pipeline, or all of them, act by itself again."""
     from include import pausing
 
-    console.print(pausing.resume(load_pipeline(pipeline).name if pipeline else pausing.EVERYTHING), markup=False)
+    console.print(pausing.resume(pipeline_named(pipeline) if pipeline else pausing.EVERYTHING), markup=False)
 
 
 @app.command()
@@ -99,7 +99,7 @@ def rollback(
     """Put a former champion back behind the endpoint, as the DAG does: also where Airflow is down."""
     from include import promotion
 
-    name = load_pipeline(pipeline).name
+    name = pipeline_named(pipeline)
     release_id = promotion.rollback(name, reason, promotion.version_before(name, to))
     console.print(f"{release_id} serves again.", markup=False)
 

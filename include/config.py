@@ -33,13 +33,15 @@ def load_pipeline(name: str, folder: Path | None = None) -> Pipeline:
 
     :raises ConfigError: if there is none, naming those there are.
     """
-    folder = folder or load_settings().pipelines
-    path = folder / f"{name}.yaml"
-    if not path.exists():
-        known = ", ".join(sorted(other.stem for other in folder.glob("*.yaml"))) or "none"
-        guess = did_you_mean(name, known.split(", "))
-        raise ConfigError(f"No pipeline '{name}' in {folder}. Pipelines there: {known}.{guess}")
-    return _read(path)
+    return _read(_path_of(name, folder))
+
+
+def pipeline_named(name: str) -> str:
+    """Return the name of a pipeline, also of one whose YAML cannot be read: at night it must be possible to go back.
+
+    :raises ConfigError: if there is none, naming those there are.
+    """
+    return _path_of(name).stem
 
 
 def pipeline_schema() -> dict[str, Any]:
@@ -48,6 +50,16 @@ def pipeline_schema() -> dict[str, Any]:
     schema["properties"].pop("name")
     schema["required"].remove("name")
     return schema
+
+
+def _path_of(name: str, folder: Path | None = None) -> Path:
+    folder = folder or load_settings().pipelines
+    path = folder / f"{name}.yaml"
+    if not path.exists():
+        known = ", ".join(sorted(other.stem for other in folder.glob("*.yaml"))) or "none"
+        guess = did_you_mean(name, known.split(", "))
+        raise ConfigError(f"No pipeline '{name}' in {folder}. Pipelines there: {known}.{guess}")
+    return path
 
 
 def _read_all(folder: Path | None) -> dict[str, Pipeline | ConfigError]:

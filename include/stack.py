@@ -68,6 +68,14 @@ class Stack:
             (self.data / folder).mkdir(parents=True, exist_ok=True)
         if not self._passwords_file.exists():
             _write_secret(self._passwords_file, json.dumps({"admin": secrets.token_urlsafe(9)}))
+        atomic.write_text(self._started_file, json.dumps({"detached": detached, "ports": self.ports}))
+        try:
+            self._start(detached=detached)
+        except BaseException:  # Ctrl-C, too: who starts them again is to find none, not half of them
+            self.stop()
+            raise
+
+    def _start(self, *, detached: bool) -> None:
         subprocess.Popen(  # noqa: S603 - our own configuration
             [BIN / "supervisord", "-c", SUPERVISOR, "-n"],
             cwd=ROOT,
@@ -102,6 +110,20 @@ class Stack:
             raise StackError(f"Evergreen's services already run on {self.data}: `make down` first.")
         self.stop()  # what a supervisor that was killed has left behind would hold the ports and the database
         check_ports(self.ports)
+
+    def check_running(self) -> None:
+        """Make sure that the services that run are those that were asked for, and stay.
+
+        :raises StackError: if they are a demo's or a test's, which end with it, or listen elsewhere.
+        """
+        started = json.loads(self._started_file.read_text())
+        if not started["detached"]:
+            raise StackError(f"The services on {self.data} are a demo's, and end with it: wait for that, or stop it.")
+        if started["ports"] != self.ports:
+            raise StackError(
+                f"Evergreen's services already run on {self.data}, at the ports {started['ports']} and not at those "
+                f"asked for, {self.ports}: `make down` first."
+            )
 
     def wait_for(self, *names: str) -> None:
         """Wait until these services (all, if none is named) answer.
@@ -161,6 +183,10 @@ class Stack:
                 f"`{' '.join(command)}` failed ({done.returncode}): {(done.stderr or done.stdout)[-2000:]}"
             )
         return done.stdout
+
+    @property
+    def _started_file(self) -> Path:
+        return self.data / "run" / "started.json"
 
     @property
     def _passwords_file(self) -> Path:
@@ -231,6 +257,13 @@ class Stack:
             return int((self.data / "run" / "supervisord.pid").read_text())
         except (FileNotFoundError, ValueError):
             return None
+
+
+def on_services() -> None:
+    """Let this process use the Spark server of `make up`, whose token only its own user can read, where it runs."""
+    stack = Stack()
+    if "SPARK_REMOTE" not in os.environ and stack.is_up():
+        os.environ["SPARK_REMOTE"] = stack.environment["SPARK_REMOTE"]
 
 
 @contextmanager

@@ -8,8 +8,10 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from urllib.parse import urlsplit
 
+from pyspark.errors.exceptions.connect import SparkConnectGrpcException
 from pyspark.sql import SparkSession
 
+from include.errors import ConfigError
 from include.settings import load_settings
 
 log = logging.getLogger(__name__)
@@ -37,7 +39,7 @@ def spark_session() -> Iterator[SparkSession]:
     if remote and _answers(remote):
         # The client sends a token without TLS only to a host of this very name.
         local = remote.replace("//127.0.0.1", "//localhost", 1)
-        spark = _configured(SparkSession.builder.remote(local)).create()
+        spark = _connected(local)
         try:
             yield spark
         finally:
@@ -46,6 +48,19 @@ def spark_session() -> Iterator[SparkSession]:
     where = (remote or "SPARK_REMOTE (not set)").split(";")[0]  # what follows may be a token
     log.warning("No Spark Connect server answers at %s: starting Spark in this process (slower)", where)
     yield local_session()
+
+
+def _connected(remote: str) -> SparkSession:
+    try:
+        return _configured(SparkSession.builder.remote(remote)).create()
+    except SparkConnectGrpcException as error:
+        if "UNAUTHENTICATED" not in str(error):
+            raise
+        where = remote.split(";")[0]
+        raise ConfigError(
+            f"The Spark Connect server at {where} takes no one without its token, or has another: set SPARK_REMOTE to "
+            f"'{where.rstrip('/')}/;token=TOKEN'. That of `make up` is in run/spark-token of the data folder."
+        ) from error
 
 
 def local_session() -> SparkSession:

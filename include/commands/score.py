@@ -22,7 +22,9 @@ def score(
     loaded = load_pipeline(pipeline)
     with console.status("Scoring …"):
         from include.scoring import job
+        from include.stack import on_services
 
+        on_services()
         scored = job.score(loaded, first, last, version)
     console.print(table_of(scored))
     console.print(f"They are in {scored.folder}", markup=False, soft_wrap=True)

@@ -15,7 +15,9 @@ def up() -> None:
 
     stack = Stack()
     with console.status("Starting …"):
-        if not stack.is_up():
+        if stack.is_up():
+            stack.check_running()
+        else:
             stack.start(detached=True)
         stack.wait_for()
     places = {

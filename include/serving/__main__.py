@@ -14,6 +14,9 @@ import uvicorn
 from include.settings import load_settings
 
 DRAIN_SECONDS = 20  # that requests may take to end when the endpoint is asked to
+START_SECONDS = (
+    60  # that a worker may take to import and load: uvicorn ends it after 5, again and again where it is busy
+)
 
 
 def serve(
@@ -36,6 +39,7 @@ def serve(
         workers=workers,
         access_log=False,
         timeout_graceful_shutdown=DRAIN_SECONDS,
+        timeout_worker_healthcheck=START_SECONDS,
     )
 
 

@@ -5,7 +5,7 @@ import logging
 import random
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
@@ -14,6 +14,7 @@ from include.artefact import features_of, load_session, predict, read_manifest
 from include.config import load_pipeline
 from include.learning.kinds import task_of
 from include.learning.task import Task
+from include.pipeline import Pipeline
 from include.recipe import Features
 from include.serving.metrics import Metrics
 from include.serving.seen import Seen, seen_in_training
@@ -90,13 +91,22 @@ def load(settings: Settings, pipeline_name: str, version: int, model_uri: str, s
 
     :raises ArtefactError: if the file is missing or is not the one declared.
     """
-    pipeline = load_pipeline(pipeline_name, settings.pipelines)
     manifest = read_manifest(model_uri)
     features, task = features_of(manifest), task_of(manifest)
     session = load_session(model_uri, sha256)
     predict(session, {name: [None] for name in features.names}, features)
-    named = {"key": pipeline.key, "date": pipeline.date, "target": pipeline.training.target}
+    named = _columns_of(manifest) or _columns_by_yaml(load_pipeline(pipeline_name, settings.pipelines))
     return Served(pipeline_name, version, sha256, model_uri, features=features, task=task, session=session, **named)
+
+
+def _columns_of(manifest: Mapping[str, Any]) -> dict[str, str]:
+    """Return what a model says of its rows: serving must not wait for a YAML that somebody has just broken."""
+    return {name: manifest[name] for name in ("key", "date", "target")} if "key" in manifest else {}
+
+
+def _columns_by_yaml(pipeline: Pipeline) -> dict[str, str]:
+    """Return what older models do not say themselves."""
+    return {"key": pipeline.key, "date": pipeline.date, "target": pipeline.training.target}
 
 
 class Models:

@@ -212,6 +212,8 @@ def _about_data(spec: Spec, span: Span, holdout_rows: int) -> dict[str, Any]:
         "reason": spec.reason,
         "repair": spec.repair,
         "features": spec.training.features.model_dump(),
+        "key": spec.key,
+        "date": spec.date,
         "target": spec.training.target,
         "snapshot_id": spec.snapshot_id,
         "train_days": [span.days[0], span.days[-1]],

@@ -12,6 +12,7 @@ import pytest
 
 from include import process as processes
 from include import stack as stacks
+from include.errors import StackError
 from include.settings import ROOT
 from include.stack import Stack
 
@@ -170,3 +171,29 @@ def test_a_second_ctrl_c_while_stopping_leaves_no_process(stack, conf):
 
     assert script.wait(20) != 0
     assert stack._processes() == []
+
+
+def test_a_start_that_is_cut_off_leaves_nothing_half_started(stack, monkeypatch):
+    def interrupt(_self, *_command):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(Stack, "run", interrupt)
+
+    with pytest.raises(KeyboardInterrupt):
+        stack.start(detached=True)
+
+    assert not stack.is_up()
+    assert stack._processes() == []
+
+
+def test_services_that_end_with_a_demo_or_listen_elsewhere_are_not_taken_for_those_asked_for(stack, monkeypatch):
+    stack.start(detached=False)
+    with pytest.raises(StackError, match="are a demo's"):
+        stack.check_running()
+    stack.stop()
+
+    stack.start(detached=True)
+    stack.check_running()
+    monkeypatch.setenv("EVERGREEN_ENDPOINT_PORT", "28199")
+    with pytest.raises(StackError, match="at the ports .*28181.*`make down` first"):
+        Stack(stack.settings).check_running()

@@ -17,9 +17,9 @@ def test_an_error_is_printed_as_it_is_also_where_it_looks_like_markup(monkeypatc
     assert capsys.readouterr().out == "✘ expected '^[a-z][/]{1,60}$', found 'A'\n"
 
 
-def test_rollback_goes_to_the_champion_before_and_says_so(monkeypatch, rides):
+def test_rollback_goes_to_the_champion_before_and_says_so(monkeypatch):
     asked = []
-    monkeypatch.setattr("include.cli.load_pipeline", lambda _name: rides)
+    monkeypatch.setattr("include.cli.pipeline_named", lambda name: name)
     monkeypatch.setattr("include.promotion.version_before", lambda name, to: asked.append((name, to)) or 3)
     monkeypatch.setattr("include.promotion.rollback", lambda *what: asked.append(what) or "rides.v3")
 
@@ -29,8 +29,8 @@ def test_rollback_goes_to_the_champion_before_and_says_so(monkeypatch, rides):
     assert asked == [("rides", None), ("rides", "it answers rubbish", 3)]
 
 
-def test_where_there_is_nothing_to_go_back_to_it_is_a_sentence(monkeypatch, capsys, rides):
-    monkeypatch.setattr("include.cli.load_pipeline", lambda _name: rides)
+def test_where_there_is_nothing_to_go_back_to_it_is_a_sentence(monkeypatch, capsys, settings):
+    monkeypatch.setattr("include.cli.pipeline_named", lambda name: name)
     monkeypatch.setattr("sys.argv", ["evergreen", "rollback", "rides", "--reason", "it answers rubbish"])
 
     with pytest.raises(SystemExit) as ended:
@@ -38,3 +38,16 @@ def test_where_there_is_nothing_to_go_back_to_it_is_a_sentence(monkeypatch, caps
 
     assert ended.value.code == 1
     assert "✘ Nothing to roll back to: wanted the one before, the champion is none" in capsys.readouterr().out
+
+
+def test_a_broken_yaml_takes_nobody_the_way_back(monkeypatch, settings):
+    (settings.pipelines / "rides.yaml").write_text("rollout: {stpes: [25]}")
+    monkeypatch.setattr("include.promotion.version_before", lambda _name, _to: 3)
+    monkeypatch.setattr("include.promotion.rollback", lambda *_what: "rides.v3")
+    run = CliRunner().invoke
+
+    assert run(cli.app, ["rollback", "rides", "--reason", "it answers rubbish"]).output == "rides.v3 serves again.\n"
+    assert run(cli.app, ["pause", "rides", "--reason", "night"]).output.startswith("Paused since")
+    assert "'rides' acts by itself again" in run(cli.app, ["resume", "rides"]).output
+    with pytest.raises(ConfigError, match="Did you mean 'rides'"):
+        run(cli.app, ["pause", "ride"], catch_exceptions=False)
