@@ -11,6 +11,7 @@ import numpy.typing as npt
 import onnxruntime
 import pyarrow as pa
 
+from include import models
 from include.errors import ArtefactError
 from include.features import OUTPUT, model_inputs
 from include.learning.scoring import Floats
@@ -25,11 +26,11 @@ JUDGED = "judged_"  # before the name of an answer's column: what the gate is to
 
 
 def read_manifest(folder: Path | str) -> dict[str, Any]:
-    """Return what is said about the model in a folder.
+    """Return what is said about the model in a folder, on this disk or in an object store.
 
     :raises ArtefactError: if there is no readable manifest.
     """
-    path = Path(folder) / MANIFEST
+    path = models.folder_of(folder) / MANIFEST
     try:
         manifest: dict[str, Any] = json.loads(path.read_text())
     except (OSError, ValueError) as error:
@@ -73,7 +74,7 @@ def load_session(folder: Path | str, sha256: str) -> onnxruntime.InferenceSessio
 
     :raises ArtefactError: if the file is missing, is another one, or is no ONNX model.
     """
-    return session_of(read_checked(folder, sha256), name=str(Path(folder) / MODEL))
+    return session_of(read_checked(folder, sha256), name=f"{folder}/{MODEL}")
 
 
 def read_checked(folder: Path | str, sha256: str) -> bytes:
@@ -81,7 +82,7 @@ def read_checked(folder: Path | str, sha256: str) -> bytes:
 
     :raises ArtefactError: if the file is missing or is another one.
     """
-    path = Path(folder) / MODEL
+    path = models.folder_of(folder) / MODEL
     try:
         content = path.read_bytes()
     except OSError as error:

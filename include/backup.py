@@ -1,21 +1,21 @@
 """This file copies an installation into one archive, also while it runs: ledger, table catalog, MLflow, models.
 
 Ledger and catalog travel as rows in SQLite files, so that a laptop's can be restored into PostgreSQL. Evergreen's files
-never change once written and are copied as they are. The endpoint's declared state follows from the ledger; secrets and
+never change once written and are copied as they are; what lies in an object store stays there, but for the tables'
+metadata, which later commits replace. The endpoint's declared state follows from the ledger; secrets and
 Airflow's own database stay out (docs/ledger.md).
 """
 
 import hashlib
 import json
 import logging
-import shutil
 import sqlite3
 import zipfile
 from collections.abc import Iterable, Iterator
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, suppress
 from datetime import UTC, datetime
 from importlib.metadata import version
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from tempfile import TemporaryDirectory
 from typing import Any, BinaryIO
 
@@ -26,12 +26,13 @@ from pyiceberg.catalog.sql import (  # noqa: TID253 - the command line imports t
 from sqlalchemy import Connection, Engine, MetaData, Table, func, select
 
 from include import atomic
-from include.catalog import all_tables, open_catalog
+from include.catalog import all_tables, sql_catalog
 from include.errors import BackupError
-from include.lake import local_path, needed_files
+from include.filesystems import filesystem_of, location_of
 from include.ledger import open_ledger, schema
 from include.ledger.session import connect
 from include.ledger.tables import Base
+from include.published import needed_files
 from include.settings import Settings, load_settings
 
 log = logging.getLogger(__name__)
@@ -40,6 +41,7 @@ FORMAT = 1
 MANIFEST = "manifest.json"
 LEDGER, CATALOG, MLFLOW = "ledger.db", "catalog.db", "mlflow.db"
 FILES = "data/"  # members below it keep their place in the data folder
+LAKE = "lake/"  # members below it keep their place in the object store, if there is one
 CATALOG_ROWS: MetaData = SqlCatalogBaseTable.metadata
 LEDGER_ROWS: MetaData = Base.metadata
 ATTEMPTS = 3
@@ -51,9 +53,14 @@ def back_up(path: Path, *, with_data: bool = False) -> dict[str, Any]:
 
     :param with_data: take the whole lake along; without, a restore needs the tables' data files where they are now.
     :raises BackupError: if files of a table vanish while they are copied, however often it is tried, or the data folder
-        is not where the tables were made.
+        is not where the tables were made, or the tables are not Evergreen's to copy.
     """
     settings = load_settings()
+    if with_data and settings.lake_url is not None:
+        raise BackupError(
+            f"--with-data copies a lake that is a folder, and this one is {settings.lake_url}: let the store keep "
+            "versions of its objects, and back up without it."
+        )
     settings.data.mkdir(parents=True, exist_ok=True)
     with (
         TemporaryDirectory(prefix=".backup-", dir=settings.data) as place,
@@ -140,20 +147,30 @@ def _copy_ledger(url: str, target: Path) -> None:
         copy_rows(connect(url), copied, LEDGER_ROWS)
 
 
-def _copy_catalog(settings: Settings, folder: Path) -> set[Path]:
+def place_of(settings: Settings) -> tuple[str, PurePosixPath]:
+    """Return what members of tables' files begin with, and the path below which they lie."""
+    return (
+        (FILES, location_of(str(settings.data)))
+        if settings.lake_url is None
+        else (LAKE, location_of(settings.lake_url))
+    )
+
+
+def _copy_catalog(settings: Settings, folder: Path) -> set[PurePosixPath]:
     """Copy the catalog and the tables' metadata as of one moment, and return the data files they refer to."""
+    (prefix, place), (storage, _) = place_of(settings), filesystem_of(settings.warehouse)
     for attempt in range(1, ATTEMPTS + 1):
-        copied = open_catalog(f"sqlite:///{folder / CATALOG}")
-        copy_rows(open_catalog().engine, copied.engine, CATALOG_ROWS)
+        copied = sql_catalog(f"sqlite:///{folder / CATALOG}")
+        copy_rows(sql_catalog().engine, copied.engine, CATALOG_ROWS)
         _check_place(settings, copied.engine)
         try:
-            needed = set()
+            needed = set[PurePosixPath]()
             for table in all_tables(copied):
                 data, metadata = needed_files(table)
-                for path in {*metadata, local_path(table.metadata_location)}:
-                    target = folder / FILES / path.relative_to(settings.data)
+                for path in {*metadata, location_of(table.metadata_location)}:
+                    target = folder / prefix / path.relative_to(place)
                     target.parent.mkdir(parents=True, exist_ok=True)
-                    shutil.copyfile(path, target)
+                    storage.get_file(str(path), str(target))
                 needed |= data
         except FileNotFoundError as error:  # a commit or an expiry has removed it since
             log.warning("The tables changed while they were copied, attempt %s of %s: %s", attempt, ATTEMPTS, error)
@@ -161,13 +178,18 @@ def _copy_catalog(settings: Settings, folder: Path) -> set[Path]:
             return needed
         finally:
             copied.engine.dispose()
-    raise BackupError(f"The tables in {settings.lake} changed at each of {ATTEMPTS} attempts to copy them: try again.")
+    raise BackupError(
+        f"The tables in {settings.warehouse} changed at each of {ATTEMPTS} attempts to copy them: try again."
+    )
 
 
 def _check_place(settings: Settings, catalog: Engine) -> None:
     with catalog.connect() as connection:
-        paths = [local_path(str(uri)) for uri in connection.scalars(select(IcebergTables.metadata_location))]
-    if elsewhere := [path for path in paths if not path.is_relative_to(settings.data)]:
+        paths = [location_of(str(uri)) for uri in connection.scalars(select(IcebergTables.metadata_location))]
+    _, place = place_of(settings)
+    if elsewhere := [path for path in paths if not path.is_relative_to(place)]:
+        if settings.lake_url is not None:
+            raise BackupError(f"EVERGREEN_LAKE is {settings.lake_url}, and a table lies in {elsewhere[0].parent}.")
         made_in = elsewhere[0].parents[4]  # lake/<namespace>/<table>/metadata/<file>
         raise BackupError(
             f"{settings.data} was moved or copied: its tables, known by full paths, were made in {made_in}. Try "
@@ -202,15 +224,29 @@ def _manifest(settings: Settings, files: dict[str, Any]) -> dict[str, Any]:
         "evergreen": version("evergreen"),
         "schema": schema.revisions()[-1],
         "data": str(settings.data),
+        "lake": settings.lake_url,
         "files": files,
     }
 
 
-def _not_taken(settings: Settings, needed: set[Path], files: dict[str, Any], *, with_data: bool) -> dict[str, int]:
+def _not_taken(
+    settings: Settings, needed: set[PurePosixPath], files: dict[str, Any], *, with_data: bool
+) -> dict[str, int]:
     """Return the sizes of the data files that a restore must find in place."""
-    names = {path.relative_to(settings.data).as_posix(): path for path in needed}
-    left = {name: path for name, path in names.items() if FILES + name not in files}
-    vanished = [name for name, path in sorted(left.items()) if with_data or not path.exists()]
-    if vanished:
+    prefix, place = place_of(settings)
+    names = {path.relative_to(place).as_posix(): path for path in needed}
+    left = {name: path for name, path in sorted(names.items()) if prefix + name not in files}
+    sizes = sizes_of(settings, left)
+    if vanished := [name for name in left if with_data or name not in sizes]:
         raise BackupError(f"{len(vanished)} data files vanished during the backup, as {vanished[0]}. Make it again.")
-    return {name: path.stat().st_size for name, path in sorted(left.items())}
+    return sizes
+
+
+def sizes_of(settings: Settings, names: Iterable[str]) -> dict[str, int]:
+    """Return the sizes of tables' files by name below their place; of those that are there."""
+    storage, root = filesystem_of(settings.lake_url or settings.data.as_uri())
+    found = {}
+    for name in names:
+        with suppress(FileNotFoundError):
+            found[name] = int(storage.info(f"{root}/{name}")["size"])
+    return found

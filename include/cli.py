@@ -9,7 +9,7 @@ import typer
 from rich.markup import escape
 from rich.table import Table
 
-from include.commands import console, keys, onboarding, quarantine, replay, score, services
+from include.commands import console, keys, onboarding, plan, quarantine, replay, score, services
 from include.config import load_pipeline, load_pipelines, pipeline_schema
 from include.errors import (
     ArtefactError,
@@ -107,6 +107,7 @@ def rollback(
 app.add_typer(quarantine.app, name="quarantine")
 app.add_typer(keys.app, name="keys")
 app.command()(score.score)
+app.command()(plan.plan)
 
 
 @app.command()

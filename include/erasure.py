@@ -20,8 +20,9 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from include import artefact, atomic, captures
+from include import artefact, atomic, captures, models, published
 from include.errors import ConfigError, ErasureError
+from include.filesystems import files_below, filesystem_of
 from include.ledger import nights, open_ledger
 from include.pipeline import Pipeline
 from include.reports import SUFFIX
@@ -58,7 +59,8 @@ def erase(pipeline: Pipeline, value: str, *, really: bool) -> Erasure:
     with captures.rewriting(pipeline.name):
         found = _find(pipeline, value)
         for path, keep in _tables(pipeline, value):
-            _rewrite(path, keep)
+            if _rewrite(path, keep):
+                models.put_back(path.parent)
         for path in _pages(pipeline, value):
             path.unlink(missing_ok=True)
         _redact_notes(pipeline, value)
@@ -117,7 +119,7 @@ def _tables(pipeline: Pipeline, value: str) -> Iterator[tuple[Path, Keep]]:
     for pattern in ("predictions/day=*/[!.]*.parquet", "scores/*/day=*/[!.]*.parquet", "runs/*/windows.parquet"):
         yield from ((path, is_another) for path in sorted(lake.glob(pattern)))
     yield from ((path, holds_another) for path in sorted(lake.glob("quarantine/run=*/day=*/[!._]*.parquet")))
-    folders = [*(settings.models / pipeline.name).glob("*"), *_tracked_models(settings.data, pipeline.name)]
+    folders = [*models.copies(pipeline.name), *_tracked_models(settings.data, pipeline.name)]
     yield from ((path, is_another) for folder in folders for name in _SAMPLES if (path := folder / name).is_file())
 
 
@@ -139,11 +141,10 @@ def _find_elsewhere(pipeline: Pipeline, value: str) -> dict[str, int]:
     settings = load_settings()
     lake = settings.lake / pipeline.name
     found = {}
-    for path in [*lake.glob("raw/**/*.parquet"), *lake.glob("staged/**/*.parquet")]:
-        rows = pq.ParquetFile(path)
+    for name, rows in _delivered_rows(pipeline.name):
         for key in {pipeline.key, pipeline.label_key} & set(rows.schema_arrow.names):
             if number := pc.sum(pc.equal(rows.read(columns=[key])[key].cast(pa.string()), value)).as_py():
-                found[str(path)] = number
+                found[name] = number
     texts = [*lake.glob("raw/**/*"), *(settings.data / "landing").rglob("*"), *settings.airflow_logs.rglob("*.log")]
     for path in texts:
         if path.is_file() and path.suffix != ".parquet":
@@ -152,6 +153,19 @@ def _find_elsewhere(pipeline: Pipeline, value: str) -> dict[str, int]:
             if number := len(_mention(value).findall(text)):
                 found[str(path)] = number
     return found
+
+
+def _delivered_rows(pipeline_name: str) -> Iterator[tuple[str, pq.ParquetFile]]:
+    """Yield the files of deliveries and of the clean table, on this disk and in the object store."""
+    settings = load_settings()
+    for pattern in ("raw/**/*.parquet", "staged/**/*.parquet"):
+        for path in (settings.lake / pipeline_name).glob(pattern):
+            yield str(path), pq.ParquetFile(path)
+    if settings.lake_url is not None:
+        store, _ = filesystem_of(settings.lake_url)
+        for there in files_below(published.folder_of(pipeline_name)):
+            with store.open(str(there)) as file:
+                yield str(there), pq.ParquetFile(file)
 
 
 def _is_about(text: str, keys: set[str], value: str) -> bool:
@@ -165,17 +179,19 @@ def _mention(value: str) -> re.Pattern[str]:
     return re.compile(rf"(?<![\w-]){re.escape(value)}(?![\w-])")
 
 
-def _rewrite(path: Path, keep: Keep) -> None:
+def _rewrite(path: Path, keep: Keep) -> bool:
+    """Take a file's rows out that are not to stay, and return whether there were any."""
     try:
         rows, before = pq.ParquetFile(path).read(), path.stat()
     except FileNotFoundError:  # a run has replaced it meanwhile; the last look finds what it wrote instead
-        return
+        return False
     kept = rows.filter(keep(rows))
     if len(kept) == len(rows):
-        return
+        return False
     with atomic.replacing(path) as temporary:
         pq.write_table(kept, temporary, compression="zstd")
         os.utime(temporary, (before.st_mtime, before.st_mtime))  # it is kept no longer than it would have been
+    return True
 
 
 def _write_down(pipeline: Pipeline, value: str, found: dict[str, int]) -> None:

@@ -1,14 +1,23 @@
 """This file opens what a path or a URL points at: on this machine, or in a cloud's storage."""
 
+from datetime import UTC, datetime
+from pathlib import PurePosixPath
 from typing import Any
+from urllib.parse import unquote, urlsplit
 
 import fsspec
 from fsspec.implementations.arrow import ArrowFSWrapper
-from pyarrow.fs import FileSystem
+from pyarrow.fs import AzureFileSystem, FileSystem
+
+from include.settings import load_variables
 
 # Arrow brings these in its wheel, and credentials from where the cloud's own tools look; s3fs, gcsfs and adlfs would
 # bind the versions of half the environment.
 BY_ARROW = ("s3://", "gs://", "gcs://", "abfs://", "abfss://")
+# Names that Azure's own tools read.
+CONNECTION = "AZURE_STORAGE_CONNECTION_STRING"
+ACCOUNT = "AZURE_STORAGE_ACCOUNT_NAME"
+KEY = "AZURE_STORAGE_ACCOUNT_KEY"
 
 
 def filesystem_of(url: str) -> tuple[Any, str]:
@@ -17,7 +26,58 @@ def filesystem_of(url: str) -> tuple[Any, str]:
     :raises ValueError: if there is none for such URLs.
     :raises ImportError: if its library is not there.
     """
-    if url.startswith(BY_ARROW):
+    if not url.startswith(BY_ARROW):
+        return fsspec.core.url_to_fs(url)
+    if url.startswith("abfs") and "@" not in urlsplit(url).netloc:
+        filesystem, inner = AzureFileSystem(**azure_account()), str(location_of(url))
+    else:
         filesystem, inner = FileSystem.from_uri(url)
-        return ArrowFSWrapper(filesystem), inner
-    return fsspec.core.url_to_fs(url)
+    wrapped = ArrowFSWrapper(filesystem)
+    wrapped.root_marker = ""  # fsspec 2026.9 knows of S3 and GCS only that their paths begin with no slash
+    return wrapped, inner
+
+
+def location_of(url: str) -> PurePosixPath:
+    """Return the path that a path or URL names in its file system: in an object store it begins with the bucket."""
+    parts = urlsplit(url)
+    if parts.scheme in {"", "file"}:
+        return PurePosixPath(unquote(parts.path) if parts.scheme else url)
+    return PurePosixPath(f"{parts.netloc}{parts.path}")
+
+
+def files_below(url: str) -> dict[PurePosixPath, datetime]:
+    """Return the files below a URL, wherever they lie, with the time each was last written; none where nothing is."""
+    files, there = filesystem_of(url)
+    if not files.exists(there):
+        return {}
+    found = files.find(there, detail=True)
+    return {PurePosixPath(path): _moment(about["mtime"]) for path, about in found.items()}
+
+
+def azure_account() -> dict[str, str]:
+    """Return the storage account that the environment names, as Arrow wants it; without a key, Arrow looks for one.
+
+    :raises ValueError: if no account is named.
+    """
+    told = load_variables([CONNECTION, ACCOUNT, KEY])
+    if CONNECTION in told:
+        return _from_connection(told[CONNECTION])
+    if ACCOUNT not in told:
+        raise ValueError(f"abfs:// needs to know the storage account: set {ACCOUNT}, or {CONNECTION}.")
+    return {"account_name": told[ACCOUNT]} | ({"account_key": told[KEY]} if KEY in told else {})
+
+
+def _from_connection(text: str) -> dict[str, str]:
+    given = dict(part.split("=", 1) for part in text.split(";") if "=" in part)
+    account = {"account_name": given.get("AccountName", ""), "account_key": given.get("AccountKey", "")}
+    if not all(account.values()):
+        raise ValueError(f"{CONNECTION} names no AccountName, or no AccountKey: copy it whole.")
+    if endpoint := given.get("BlobEndpoint"):  # an emulator, or a cloud of its own
+        where = urlsplit(endpoint)
+        for service in ("blob", "dfs"):
+            account |= {f"{service}_storage_authority": where.netloc, f"{service}_storage_scheme": where.scheme}
+    return account
+
+
+def _moment(written: float | datetime) -> datetime:
+    return written if isinstance(written, datetime) else datetime.fromtimestamp(written, UTC)

@@ -12,7 +12,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from include import artefact, lake
+from include import artefact, lake, models
 from include.errors import ArtefactError
 from include.evaluation import Verdict, gate, metrics, quality
 from include.learning.task import LABEL, Task
@@ -43,11 +43,11 @@ def evaluate(pipeline: Pipeline, request_id: str) -> str:
 
     :raises ArtefactError: if the model is missing, altered, or does not reproduce its recorded predictions.
     """
-    folder = model_folder(pipeline.name, request_id)
-    manifest = artefact.read_manifest(folder)
     with open_ledger() as session:
         release = releases.release_for_request(session, request_id)
         champion = releases.champion_of(session, pipeline.name)
+    folder = model_folder(pipeline.name, request_id)
+    manifest = artefact.read_manifest(release.model_uri if release else folder)
     if release is None:
         judged = judge(pipeline, folder, manifest, champion)
         release = _enter(folder, manifest, champion, judged)
@@ -127,13 +127,14 @@ def _enter(folder: Path, manifest: Manifest, champion: Release | None, judged: J
     seconds = sum(manifest["seconds"].values())
     device_seconds = seconds * manifest.get("accelerator", {}).get("processes", 1)
     price = manifest.get("accelerator", {}).get("price_per_hour", 0.0)
+    model_uri = models.keep(pipeline, folder)
     with open_ledger() as session:
         paid = jobs.cost_of_request(session, request_id)  # of all its attempts, as the platform counts
         release = releases.add_release(
             session,
             pipeline,
             request_id,
-            model_uri=str(folder),
+            model_uri=model_uri,
             sha256=manifest["sha256"],
             tracking_run=manifest["tracking_run"],
             judged_until=manifest["holdout_days"][1],

@@ -87,7 +87,11 @@ def _remove_files(pipeline: Pipeline, now: datetime) -> dict[str, Any]:
     by_folder = {Path(release.model_uri).name: release for release in known}
     removed: dict[str, Any] = {}
     for item in may_go(inventory(load_settings(), pipeline.name), needed, policy, now):
-        if item.kind == "models" and item.path.is_dir() and not _let_go(pipeline, by_folder.get(item.path.name)):
+        if (
+            item.kind == "models"
+            and (item.uri or item.path.is_dir())
+            and not _let_go(pipeline, by_folder.get(item.path.name))
+        ):
             continue
         remove(item)
         count = removed.setdefault(item.kind, {"count": 0, "bytes": 0})

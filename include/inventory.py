@@ -8,6 +8,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 from uuid import uuid4
 
+from include.models import copy_of, kept
+from include.platforms import storage
 from include.reports import LIBRARY
 from include.retention import Item, Kind
 from include.settings import Settings
@@ -30,13 +32,17 @@ def inventory(settings: Settings, pipeline_name: str) -> Iterator[Item]:
     for kind, pattern in _PATTERNS.items():
         yield from _items(kind, lake.glob(pattern))
     yield from _items("reports", (path for path in lake.glob("reports/*/*") if path.parent.name != LIBRARY))
-    yield from _items("models", models.glob("*"))
+    there = {copy_of(uri): Item("models", copy_of(uri), at, uri=uri) for uri, at in kept(pipeline_name).items()}
+    yield from there.values()
+    yield from _items("models", (path for path in models.glob("*") if path not in there))
     for root in (lake, models):
         yield from _items("temporary", root.rglob(".*"))
 
 
 def remove(item: Item) -> None:
     """Remove a file or a folder: a folder disappears whole, also from who is killed while emptying it."""
+    if item.uri:
+        storage.remove(item.uri)
     if item.path.is_dir():
         doomed = item.path
         if item.kind != "temporary":

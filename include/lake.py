@@ -2,7 +2,6 @@
 
 import json
 import logging
-import shutil
 import time
 import warnings
 from collections import Counter, defaultdict
@@ -10,7 +9,6 @@ from collections.abc import Iterable, Iterator
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 from typing import Any
-from urllib.parse import unquote, urlsplit
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -20,12 +18,13 @@ from pyiceberg.io.pyarrow import ArrowScan
 from pyiceberg.table import FileScanTask, Table
 from pyiceberg.table.snapshots import Snapshot
 
+from include import published
 from include.atomic import writing
 from include.catalog import open_table, table_for
 from include.config import load_pipeline
 from include.errors import NotEnoughDataError, PublishError
+from include.filesystems import location_of
 from include.pipeline import Pipeline
-from include.settings import load_settings
 
 log = logging.getLogger(__name__)
 
@@ -46,13 +45,16 @@ def publish(pipeline: Pipeline, staged_uri: str, days: list[str]) -> tuple[str, 
     rows = sum(expected.values())
     if not files:
         raise PublishError(f"{staged_uri}: nothing was staged for {days}. Clean these days again before publishing.")
+    kept = [published.kept_as(pipeline.name, staged["folder"], path) for path in files]
     for attempt in range(1, ATTEMPTS + 1):
         table = table_for(pipeline, files[0])
         if done := _published_as(table, staged["folder"]):
             log.info("%s is already published as snapshot %s", staged["folder"], done.snapshot_id)
             return str(done.snapshot_id), rows
         try:
-            _replace_days(table, pipeline.date, days, files, staged["folder"])
+            if attempt == 1:
+                published.take_there(files, kept)
+            _replace_days(table, pipeline.date, days, kept, staged["folder"])
             break
         except (CommitFailedException, ValidationException) as error:
             if attempt == ATTEMPTS:
@@ -75,7 +77,8 @@ def days_from(pipeline_name: str, folder: str, days: Iterable[str]) -> set[str]:
     if table is None or not (wanted := list(days)):
         return set()
     files = table.scan(row_filter=_any_of(pipeline.date, wanted)).plan_files()
-    return {_day_of(task.file.partition[0]) for task in files if local_path(task.file.file_path).is_relative_to(folder)}
+    place = location_of(published.kept_as(pipeline_name, folder, folder))
+    return {_day_of(task.file.partition[0]) for task in files if location_of(task.file.file_path).is_relative_to(place)}
 
 
 def read_clean(
@@ -118,7 +121,7 @@ def clean_days(
 
 
 def clean_files(pipeline_name: str) -> tuple[pa.Schema, dict[str, dict[str, int]]]:
-    """Return the table's columns, and by day the paths of its files as it stands now, each with its number of rows.
+    """Return the table's columns, and by day the URIs of its files as it stands now, each with its number of rows.
 
     For who reads them in parallel: once replaced, they stay for another `retention.snapshots_days`.
 
@@ -127,7 +130,7 @@ def clean_files(pipeline_name: str) -> tuple[pa.Schema, dict[str, dict[str, int]
     table = _published_table(pipeline_name)
     files: dict[str, dict[str, int]] = defaultdict(dict)
     for task in table.scan().plan_files():
-        files[_day_of(task.file.partition[0])][str(local_path(task.file.file_path))] = task.file.record_count
+        files[_day_of(task.file.partition[0])][task.file.file_path] = task.file.record_count
     return table.schema().as_arrow(), {day: files[day] for day in sorted(files)}
 
 
@@ -186,15 +189,11 @@ def expire(pipeline_name: str, older_than_days: int, now: datetime | None = None
     before = len(table.snapshots())
     table.maintenance.expire_snapshots().older_than(cutoff).commit()
     table = table.refresh()
-    data, metadata = needed_files(table)
-    staged = (load_settings().lake / pipeline_name / "staged").glob("*")
-    folders = _remove(staged, {path.parents[2] for path in data}, cutoff)
-    folder = local_path(f"{table.location()}/metadata")
+    data, metadata = published.needed_files(table)
+    folders = published.remove_staged(pipeline_name, {path.parents[2] for path in data}, cutoff)
     # A commit that met another one leaves its table metadata behind.
-    metadata |= {local_path(each.metadata_file) for each in table.metadata.metadata_log} | {
-        local_path(table.metadata_location)
-    }
-    files = _remove([*folder.glob("*.avro"), *folder.glob("*.metadata.json")], metadata, cutoff)
+    metadata |= {location_of(each.metadata_file) for each in table.metadata.metadata_log}
+    files = published.remove_metadata(table, metadata | {location_of(table.metadata_location)}, cutoff)
     gone = before - len(table.snapshots())
     log.info("Expired of %s: %s snapshots, %s staged folders, %s metadata files", pipeline_name, gone, folders, files)
     return {"snapshots": gone, "folders": folders, "metadata_files": files}
@@ -208,7 +207,7 @@ def _published_table(pipeline_name: str) -> Table:
 
 
 def _replace_days(table: Table, column: str, days: Iterable[str], files: list[str], folder: str) -> None:
-    with writing(local_path(table.location())), warnings.catch_warnings(), table.transaction() as transaction:
+    with writing(Path(location_of(table.location()))), warnings.catch_warnings(), table.transaction() as transaction:
         warnings.filterwarnings("ignore", message="Delete operation did not match any records")
         transaction.delete(_any_of(column, days))
         transaction.add_files(files, snapshot_properties={STAGED: folder}, check_duplicate_files=False)
@@ -240,27 +239,3 @@ def _day_of(value: Any) -> str:
 
 def _any_of(column: str, days: Iterable[str]) -> str:
     return f"{column} in ({', '.join(repr(day) for day in days)})"
-
-
-def needed_files(table: Table) -> tuple[set[Path], set[Path]]:
-    """Return the data files, and the manifests and their lists, of every snapshot that is left."""
-    manifests = {each.manifest_path: each for snapshot in table.snapshots() for each in snapshot.manifests(table.io)}
-    lists = {local_path(snapshot.manifest_list) for snapshot in table.snapshots()}
-    data = {
-        local_path(entry.data_file.file_path)
-        for each in manifests.values()
-        for entry in each.fetch_manifest_entry(table.io)
-    }
-    return data, {*lists, *(local_path(path) for path in manifests)}
-
-
-def _remove(candidates: Iterable[Path], needed: set[Path], cutoff: datetime) -> int:
-    unneeded = [path for path in candidates if path not in needed and path.stat().st_mtime < cutoff.timestamp()]
-    for path in unneeded:
-        shutil.rmtree(path) if path.is_dir() else path.unlink(missing_ok=True)
-    return len(unneeded)
-
-
-def local_path(uri: str) -> Path:
-    """Return the path of a table's file."""
-    return Path(unquote(urlsplit(uri).path)) if uri.startswith("file:") else Path(uri)

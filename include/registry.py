@@ -17,12 +17,14 @@ from mlflow.store.artifact.artifact_repository_registry import get_artifact_repo
 
 from include import artefact
 from include.ledger import Release, open_ledger, releases
+from include.models import folder_of
 from include.settings import load_settings
 
 log = logging.getLogger(__name__)
 
 ARTEFACT = "model"
 VERSION_TAG = "evergreen_version"
+COST = "training_cost"
 
 
 def log_training(folder: Path, manifest: Mapping[str, Any]) -> str:
@@ -61,6 +63,7 @@ def register(release_id: str) -> Release:
         version = _version_of(client, release)
         client.set_model_version_tag(release.pipeline, version.version, "status", release.status)
         client.update_model_version(release.pipeline, version.version, description=release.note)
+        _show_cost(client, release, version)
         log.info("Registered %s as version %s in MLflow", release_id, version.version)
     return release
 
@@ -160,6 +163,14 @@ def _experiment(client: MlflowClient, name: str) -> str:
     return str(client.create_experiment(name, artifact_location=local))
 
 
+def _show_cost(client: MlflowClient, release: Release, version: ModelVersion) -> None:
+    """Enter what all attempts at a model have cost together: nobody knew that when its run was logged."""
+    if cost := release.metrics.get(COST):
+        client.set_model_version_tag(release.pipeline, version.version, COST, str(cost))
+        # Always the same moment: entered again it is the same entry.
+        client.log_metric(str(version.run_id), COST, cost, timestamp=int(release.at.timestamp() * 1000), step=0)
+
+
 def _version_of(client: MlflowClient, release: Release) -> ModelVersion:
     """Return MLflow's version of a release; create it if there is none."""
     if not client.search_registered_models(f"name = '{release.pipeline}'"):
@@ -168,7 +179,7 @@ def _version_of(client: MlflowClient, release: Release) -> ModelVersion:
         if version.tags.get(VERSION_TAG) == str(release.version):
             return version
     manifest = artefact.read_manifest(release.model_uri)
-    run_id = release.tracking_run or _log_training(client, Path(release.model_uri), manifest)
+    run_id = release.tracking_run or _log_training(client, folder_of(release.model_uri), manifest)
     source = f"{client.get_run(run_id).info.artifact_uri}/{ARTEFACT}"
     tags = {VERSION_TAG: str(release.version), "request_id": release.request_id, "sha256": release.sha256}
     tags["snapshot_id"] = str(manifest["snapshot_id"])

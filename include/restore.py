@@ -15,6 +15,7 @@ from include.backup import (
     CATALOG_ROWS,
     FILES,
     FORMAT,
+    LAKE,
     LEDGER,
     LEDGER_ROWS,
     MANIFEST,
@@ -23,9 +24,11 @@ from include.backup import (
     copy_sqlite,
     ledger_file,
     seal_of,
+    sizes_of,
 )
-from include.catalog import open_catalog
+from include.catalog import sql_catalog
 from include.errors import BackupError
+from include.filesystems import filesystem_of
 from include.ledger import Release, open_ledger, releases
 from include.ledger.session import connect
 from include.promotion import reconcile
@@ -93,28 +96,28 @@ def _check_manifest(path: Path, manifest: dict[str, Any], settings: Settings) ->
             f"{path} was made of {manifest['data']}, and its tables and models are known by full paths: restore it "
             f"there (EVERGREEN_DATA={manifest['data']}), not into {settings.data}."
         )
-
-
-def _check_data_files(manifest: dict[str, Any], settings: Settings) -> None:
-    missing = [name for name, size in manifest["needed"].items() if not _has_size(settings.data / name, size)]
-    if missing:
+    if manifest.get("lake") != settings.lake_url:
         raise BackupError(
-            f"{len(missing)} of {len(manifest['needed'])} data files that the tables need are gone or altered, the "
-            f"first is {settings.data / missing[0]}. Put them back, or restore a backup made --with-data."
+            f"{path} was made with the tables in {manifest.get('lake') or manifest['data']}: restore it with that as "
+            f"EVERGREEN_LAKE, which is {settings.lake_url or 'not set'} here."
         )
 
 
-def _has_size(path: Path, size: int) -> bool:
-    try:
-        return path.stat().st_size == size
-    except FileNotFoundError:
-        return False
+def _check_data_files(manifest: dict[str, Any], settings: Settings) -> None:
+    sizes = sizes_of(settings, manifest["needed"])
+    missing = [name for name, size in manifest["needed"].items() if sizes.get(name) != size]
+    if missing:
+        raise BackupError(
+            f"{len(missing)} of {len(manifest['needed'])} data files that the tables need are gone or altered, the "
+            f"first is {settings.lake_url or settings.data}/{missing[0]}. Put them back, or restore a backup made "
+            "--with-data."
+        )
 
 
 def _check_that_nothing_is_lost(settings: Settings) -> None:
     with open_ledger(settings.ledger_url) as session:
         rows = [table.name for table in LEDGER_ROWS.sorted_tables if session.execute(select(table).limit(1)).first()]
-    with open_catalog().engine.begin() as connection:
+    with sql_catalog().engine.begin() as connection:
         rows += [table.name for table in CATALOG_ROWS.sorted_tables if connection.execute(table.select()).first()]
     if rows or (settings.data / MLFLOW).exists():
         raise BackupError(
@@ -128,7 +131,10 @@ def _put_back(folder: Path, settings: Settings) -> None:
         target = settings.data / source.relative_to(folder / FILES)
         target.parent.mkdir(parents=True, exist_ok=True)
         os.replace(source, target)
-    copy_rows(open_catalog(f"sqlite:///{folder / CATALOG}").engine, open_catalog().engine, CATALOG_ROWS)
+    storage, root = filesystem_of(settings.warehouse)
+    for source in sorted(path for path in (folder / LAKE).rglob("*") if path.is_file()):
+        storage.put_file(str(source), f"{root}/{source.relative_to(folder / LAKE).as_posix()}")
+    copy_rows(sql_catalog(f"sqlite:///{folder / CATALOG}").engine, sql_catalog().engine, CATALOG_ROWS)
     if (folder / MLFLOW).exists():
         copy_sqlite(folder / MLFLOW, settings.data / MLFLOW)
     with open_ledger(settings.ledger_url):

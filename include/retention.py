@@ -28,6 +28,7 @@ class Item:
     path: Path
     written: datetime
     num_bytes: int = 0
+    uri: str = ""  # of what lies in an object store; the path is that of its copy, which goes with it
 
 
 @dataclass(frozen=True)

@@ -10,6 +10,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from include.errors import ConfigError
 
 ROOT = Path(__file__).resolve().parent.parent
+OBJECT_STORES = ("s3", "gs", "abfs", "abfss")
 
 
 class Settings(BaseModel):
@@ -28,11 +29,17 @@ class Settings(BaseModel):
     airflow_logs: Path
     endpoint_key: str | None = Field(None, repr=False)
     limits_url: str | None = Field(None, repr=False)  # may hold a password
+    lake_url: str | None = None  # an object store for tables and finished models; none: the data folder
 
     @property
     def lake(self) -> Path:
         """Return the folder of raw deliveries, tables, quarantine, predictions and reports."""
         return self.data / "lake"
+
+    @property
+    def warehouse(self) -> str:
+        """Return the URI below which the tables lie: their metadata, and the files that were published."""
+        return self.lake_url or self.lake.as_uri()
 
     @property
     def models(self) -> Path:
@@ -73,7 +80,35 @@ def load_settings() -> Settings:
         airflow_logs=Path(env.get("AIRFLOW__LOGGING__BASE_LOG_FOLDER", data / "airflow" / "logs")),
         endpoint_key=env.get("EVERGREEN_ENDPOINT_KEY"),
         limits_url=env.get("EVERGREEN_LIMITS_URL"),
+        lake_url=_object_store(env.get("EVERGREEN_LAKE")),
     )
+
+
+def _object_store(url: str | None) -> str | None:
+    """Return the URI without a slash at its end; none, where none is set.
+
+    :raises ConfigError: if it is no place in an object store, or not as PyIceberg can read it.
+    """
+    if not url:
+        return None
+    kind, _, place = url.partition("://")
+    if kind not in OBJECT_STORES or not place.strip("/"):
+        raise ConfigError(
+            f"EVERGREEN_LAKE is '{url}', expected a place in an object store ({', '.join(OBJECT_STORES)}), such as "
+            "s3://bucket/evergreen. A folder, also one that several machines have mounted, is set by EVERGREEN_DATA."
+        )
+    if "@" in place:
+        raise ConfigError(
+            f"EVERGREEN_LAKE is '{url}', and PyIceberg would take 'container@account' for a container's name: write "
+            "abfs://container/folder, and name the account in AZURE_STORAGE_ACCOUNT_NAME."
+        )
+    return url.rstrip("/")
+
+
+def load_variables(names: Iterable[str]) -> dict[str, str]:
+    """Read variables that the clouds' own tools read as well; those that are not set are left out."""
+    env = os.environ
+    return {name: env[name] for name in names if env.get(name)}
 
 
 @contextmanager
@@ -82,7 +117,9 @@ def working_in(data: Path) -> Iterator[Settings]:
     env = os.environ
     changed = {
         "EVERGREEN_DATA": str(data),
+        "EVERGREEN_LAKE": "",
         "EVERGREEN_LEDGER_URL": f"sqlite:///{data / 'ledger.db'}",
+        "EVERGREEN_CATALOG_URL": f"sqlite:///{data / 'lake' / 'catalog.db'}",
         "MLFLOW_TRACKING_URI": f"sqlite:///{data / 'mlflow.db'}",
     }
     before = {name: env.get(name) for name in changed}

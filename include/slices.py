@@ -1,11 +1,13 @@
 """This file parts held-out rows into the groups of `gate.slices`, and says what a model is worth on each."""
 
 from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
+import pyarrow.dataset as dataset
 
 from include import lake
 from include.evaluation import quality
@@ -21,13 +23,20 @@ Manifest = Mapping[str, Any]
 Worth = dict[str, dict[str, float]]  # by value: rows, and what metrics can be computed of them
 
 
-def values_of(pipeline: Pipeline, manifest: Manifest, rows: pa.Table, columns: Sequence[str]) -> dict[str, list[str]]:
-    """Return each held-out row's value of some columns of the clean table."""
-    table = with_columns(pipeline, manifest, rows, columns)
+def values_of(
+    pipeline: Pipeline, manifest: Manifest, rows: pa.Table, columns: Sequence[str], brought: Path | None = None
+) -> dict[str, list[str]]:
+    """Return each held-out row's value of some columns of the clean table.
+
+    :param brought: a folder of Parquet files with its rows, where there is no lake.
+    """
+    table = with_columns(pipeline, manifest, rows, columns, brought)
     return {name: pc.fill_null(pc.cast(table[name], pa.string()), "(missing)").to_pylist() for name in columns}
 
 
-def with_columns(pipeline: Pipeline, manifest: Manifest, rows: pa.Table, wanted: Iterable[str]) -> pa.Table:
+def with_columns(
+    pipeline: Pipeline, manifest: Manifest, rows: pa.Table, wanted: Iterable[str], brought: Path | None = None
+) -> pa.Table:
     """Return the held-out rows with these columns of the clean table, whether or not the model takes them."""
     if set(wanted) <= set(rows.column_names):
         return rows
@@ -36,7 +45,11 @@ def with_columns(pipeline: Pipeline, manifest: Manifest, rows: pa.Table, wanted:
     columns = [pipeline.key, *(name for name in wanted if name != pipeline.key)]
     # A repair's days are newer than the snapshot that its network has learned from.
     snapshot_id = manifest.get("holdout_snapshot_id", manifest["snapshot_id"])
-    table = lake.read_clean(pipeline.name, first, last, columns, snapshot_id)
+    if brought:
+        day_of = pc.field(pipeline.date).cast(pa.string())
+        table = dataset.dataset(brought).to_table(columns=columns, filter=(day_of >= first) & (day_of <= last))
+    else:
+        table = lake.read_clean(pipeline.name, first, last, columns, snapshot_id)
     return table.take(pc.index_in(rows[pipeline.key], value_set=table[pipeline.key].combine_chunks()))
 
 

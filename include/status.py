@@ -8,17 +8,22 @@ from rich.console import Group, RenderableType
 from rich.markup import escape
 from rich.panel import Panel
 from rich.table import Table
+from rich.text import Text
 from sqlalchemy.orm import Session
 
+from include import cost_view
 from include.config import broken_pipelines, load_pipelines
 from include.learning.metrics import in_words
-from include.ledger import Partition, Release, Request, Window, nights, open_ledger, pauses, releases, requests
+from include.ledger import Partition, Release, Request, Window, jobs, nights, open_ledger, pauses, releases, requests
 from include.page import page_of
 from include.pipeline import Pipeline
 from include.rollout_view import under_way
 
 NEWEST = 7
-LEGEND = "known: rows whose outcome has arrived · bad: rows in quarantine · drift: share of what the model relies on"
+LEGEND = Text(
+    "known: rows whose outcome has arrived · bad: rows in quarantine · drift: share of what the model relies on",
+    style="dim italic",
+)
 
 
 def status_view(pipelines: Iterable[Pipeline], *, has_links: bool = False) -> RenderableType:
@@ -43,6 +48,23 @@ def broken_view() -> RenderableType:
 
 
 def _panel(session: Session, pipeline: Pipeline, *, has_links: bool) -> Panel:
+    days = nights.partitions_of(session, pipeline.name, newest=NEWEST)
+    windows = {window.day: window for window in nights.windows_of(session, pipeline.name)}
+    shown = list(dict.fromkeys([pipeline.gate.metric, pipeline.governor.metric]))
+    parts: list[RenderableType] = [
+        escape(pipeline.description),  # not in the title, which would be cut off where the window is narrow
+        _facts(session, pipeline, days),
+    ]
+    if days:
+        parts += [_days(days, windows, shown, has_links=has_links), LEGEND]
+    if (made := _releases(session, pipeline)).row_count:
+        parts.append(made)
+    links = f"  [link=/evergreen/why/{pipeline.name}]why?[/]  [link=/evergreen/history/{pipeline.name}]history[/]"
+    ask = links if has_links else ""
+    return Panel(Group(*parts), title=f"[bold]{pipeline.name}[/]{ask}", title_align="left")
+
+
+def _facts(session: Session, pipeline: Pipeline, days: Sequence[Partition]) -> Table:
     facts = Table.grid(padding=(0, 2))
     facts.add_column(style="bold")
     if held := pauses.pause_of(session, pipeline.name):
@@ -54,6 +76,11 @@ def _panel(session: Session, pipeline: Pipeline, *, has_links: bool) -> Panel:
     facts.add_row(
         "open requests", "\n".join(f"{row.id}: {row.status}, {escape(row.reason)}" for row in unfinished) or "none"
     )
+    for attempt in jobs.open_attempts(session):
+        if attempt.pipeline == pipeline.name:
+            facts.add_row("training", cost_view.under_way(attempt))
+    if told := cost_view.spending(pipeline, jobs.spent(session, pipeline.name)):
+        facts.add_row("cost", told)
     decision = nights.last_decision(session, pipeline.name)
     facts.add_row(
         "governor",
@@ -61,20 +88,9 @@ def _panel(session: Session, pipeline: Pipeline, *, has_links: bool) -> Panel:
         if decision
         else "has not said anything yet: it speaks after each night",
     )
-    days = nights.partitions_of(session, pipeline.name, newest=NEWEST)
     if refused := [f"{row.day}: {escape(row.note)}" for row in days if row.status == "refused"]:
         facts.add_row("[red]refused[/]", "\n".join(refused))
-    windows = {window.day: window for window in nights.windows_of(session, pipeline.name)}
-    shown = list(dict.fromkeys([pipeline.gate.metric, pipeline.governor.metric]))
-    parts: Sequence[RenderableType] = (
-        escape(pipeline.description),  # not in the title, which would be cut off where the window is narrow
-        facts,
-        _days(days, windows, shown, has_links=has_links),
-        _releases(session, pipeline),
-    )
-    links = f"  [link=/evergreen/why/{pipeline.name}]why?[/]  [link=/evergreen/history/{pipeline.name}]history[/]"
-    ask = links if has_links else ""
-    return Panel(Group(*parts), title=f"[bold]{pipeline.name}[/]{ask}", title_align="left")
+    return facts
 
 
 def _champion(champion: Release | None) -> str:
@@ -98,7 +114,7 @@ def _made(numbers: Mapping[str, Any]) -> str:
 
 
 def _days(days: Sequence[Partition], windows: Mapping[str, Window], shown: Sequence[str], *, has_links: bool) -> Table:
-    table = Table(box=None, caption=LEGEND, caption_justify="left")
+    table = Table(box=None, padding=(0, 1, 0, 0))  # as much as fits into 80 columns
     for heading in (
         "day",
         "status",
@@ -136,13 +152,17 @@ def _links(row: Partition, window: Window | None) -> str:
 
 
 def _releases(session: Session, pipeline: Pipeline) -> Table:
-    table = Table("version", "state", "asked for because", "the gate said", "since then", box=None)
-    for release in releases.releases_of(session, pipeline.name)[:NEWEST]:
+    newest = releases.releases_of(session, pipeline.name)[:NEWEST]
+    has_costs = any(release.metrics.get("training_cost") for release in newest)
+    costs = ["cost"] if has_costs else []
+    table = Table("version", "state", *costs, "asked for because", "the gate said", "since then", box=None)
+    for release in newest:
         request = session.get(Request, release.request_id)
         verdict = str(release.gate.get("reason", ""))
         table.add_row(
             f"v{release.version}",
             release.status,
+            *([f"{release.metrics.get('training_cost', 0):.2f}"] if has_costs else []),
             escape(f"{request.triggered_by}: {request.reason}" if request else release.request_id),
             escape(verdict),
             escape("" if release.note == verdict else release.note),

@@ -25,6 +25,7 @@ from include.learning.kinds import task_of
 from include.learning.scoring import Floats
 from include.learning.task import PREDICTION, Task
 from include.ledger import Release, open_ledger, releases
+from include.models import folder_of
 from include.observation import shift_of
 from include.pipeline import ANSWER_VERSION
 from include.settings import load_settings
@@ -70,7 +71,7 @@ def verify(release_id: str) -> None:
 def _reproduce(client: httpx.Client, release: Release) -> dict[str, float]:
     manifest = read_manifest(release.model_uri)
     task, names = task_of(manifest), features_of(manifest).names
-    path = Path(release.model_uri) / HOLDOUT
+    path = folder_of(release.model_uri) / HOLDOUT
     try:
         columns = [*names, *(field.name for field in task.fields)]
         recorded = next(pq.ParquetFile(path).iter_batches(VERIFIED_ROWS, columns=columns))

@@ -14,7 +14,7 @@ from include.demo.airflow_api import Airflow
 from include.stack import Stack
 
 NIGHT = {"ingest": ("land", "clean", "validate", "publish"), "monitor": ("collect", "measure", "decide")}
-MODEL = {"train": ("claim_request", "train", "evaluate", "register"), "deploy": ("verify", "promote")}
+MODEL = {"train": ("claim_request", "train", "evaluate", "register"), "deploy": ("verify", "try_out", "promote")}
 # A task that has ended has no process left to kill; a service may die on that boundary, too.
 MOMENTS = {
     "task": ("begin", "middle"),

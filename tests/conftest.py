@@ -51,7 +51,7 @@ os.environ.update(
     AIRFLOW__DATABASE__SQL_ALCHEMY_CONN=f"sqlite:///{HOME / 'airflow.db'}",
 )
 sys.path[:0] = [str(ROOT), str(ROOT / "plugins")]
-pytest_plugins = ["tests.postgres", "tests.queues"]
+pytest_plugins = ["tests.azurite", "tests.postgres", "tests.queues"]
 
 PIPELINE = """
 description: A tiny one.
@@ -127,6 +127,14 @@ def free_ports() -> Callable[[int], list[int]]:
             return [each.getsockname()[1] for each in sockets]
 
     return find
+
+
+@pytest.fixture(scope="session")
+def airflow_database() -> None:
+    """The tables of the empty Airflow."""
+    from airflow.utils.db import initdb
+
+    initdb()
 
 
 @pytest.fixture

@@ -69,6 +69,8 @@ def _make_room(data: Path, console: Console) -> Path | None:
     if Stack().is_up():
         raise StackError("Evergreen's services are running, and the demo wants to start its own: `make down` first.")
     Stack().check()
+    if (there := load_settings().lake_url) is not None:
+        raise StackError(f"The demo is told in a folder, and EVERGREEN_LAKE is {there}: unset it for the demo.")
     if strangers := sorted(path.name for path in (data / "landing").glob("*") if path.name != PIPELINE):
         raise StackError(
             f"{data} holds deliveries of {', '.join(strangers)}, and the demo begins with an empty folder. Give it one "

@@ -53,7 +53,7 @@ def next_attempt(session: Session, wanted: Wanted) -> Attempt:
     before = attempts_of(session, wanted.request_id)
     if before and before[-1].status == "open":
         return before[-1]
-    past = _newest_seconds(session, wanted)
+    past = newest_seconds(session, wanted)
     estimate = cost_of(expected_seconds(past, wanted.max_seconds), wanted.price_per_hour)
     check_budget(wanted, spent(session, wanted.pipeline), estimate)
     number, moment = (before[-1].attempt + 1 if before else 1), now()
@@ -110,12 +110,8 @@ def spent(session: Session, pipeline: str) -> float:
     return session.scalar(select(money).where(Attempt.pipeline == pipeline, Attempt.at >= since)) or 0.0
 
 
-def cost_of_request(session: Session, request_id: str) -> float:
-    """Return what all attempts at a request have cost so far."""
-    return session.scalar(select(func.sum(Attempt.cost)).where(Attempt.request_id == request_id)) or 0.0
-
-
-def _newest_seconds(session: Session, wanted: Wanted) -> list[float]:
+def newest_seconds(session: Session, wanted: Wanted) -> list[float]:
+    """Return how long the newest trainings like this one took, of the same pipeline, platform and accelerator."""
     query = select(Attempt.seconds).where(
         Attempt.pipeline == wanted.pipeline,
         Attempt.platform == wanted.platform,
@@ -126,3 +122,8 @@ def _newest_seconds(session: Session, wanted: Wanted) -> list[float]:
     return [
         float(each) for each in session.scalars(query.order_by(Attempt.at.desc()).limit(NEWEST)) if each is not None
     ]
+
+
+def cost_of_request(session: Session, request_id: str) -> float:
+    """Return what all attempts at a request have cost so far."""
+    return session.scalar(select(func.sum(Attempt.cost)).where(Attempt.request_id == request_id)) or 0.0

@@ -14,6 +14,7 @@ from include.errors import ArtefactError
 from include.learning.kinds import KINDS, task_of
 from include.learning.task import LABEL, PREDICTION, Task
 from include.ledger import Release
+from include.models import folder_of
 from include.monitoring.estimation import Holdout
 from include.monitoring.noise import noise_of
 from include.pipeline import Pipeline
@@ -51,7 +52,7 @@ def baseline_of(pipeline: Pipeline, release: Release | None, rows: pa.Table, cac
         lost = "The version that answered is not in the ledger, so its training window is not known."
         why = str(error) if release else lost
         return Baseline(KINDS[pipeline.training.task].from_answers(rows), quality, why=why)
-    folder = Path(release.model_uri if release else "")
+    folder = folder_of(release.model_uri if release else "")
     try:
         reference = pq.ParquetFile(folder / REFERENCE).read()
     except (OSError, pa.ArrowException) as error:

@@ -12,13 +12,16 @@ from botocore.exceptions import ClientError
 
 from include.accelerators import machine_for
 from include.errors import PlatformRefusedError
+from include.finding import Finding
 from include.jobs import PREFIX
+from include.platforms.aws_check import check_account
 from include.platforms.aws_errors import code_of, is_unknown, said_plainly
 from include.platforms.aws_files import Bucket
-from include.platforms.aws_logs import Logs
+from include.platforms.aws_logs import GROUP, Logs
+from include.platforms.aws_plan import outline_of
 from include.platforms.aws_request import job_request, lease_in, request_folder, status_of
 from include.platforms.aws_settings import aws_settings
-from include.platforms.base import Job, Leased, Order, Platform, Status
+from include.platforms.base import Job, Leased, Order, Outline, Platform, Status
 from include.training.spec import Spec
 
 POLL_SECONDS = 10.0
@@ -39,14 +42,11 @@ class Aws(Platform):
         if described := self._describe(job):
             self._check_ours(described, job)
             return job
-        machine = machine_for(order.spec.training.accelerator, self.name)
         with said_plainly(f"submit {order.name}"):
             self._bucket.send_rows(order.spec)
             self._bucket.send_spec(order.name, order.spec)
             try:
-                self._client("sagemaker").create_training_job(
-                    **job_request(order, machine, self._settings, datetime.now(UTC))
-                )
+                self._client("sagemaker").create_training_job(**self._request(order))
             except ClientError as error:
                 # Another try was quicker, or this one's answer was lost on its way here.
                 if code_of(error) != "ResourceInUse":
@@ -70,6 +70,10 @@ class Aws(Platform):
             if described["TrainingJobStatus"] not in RUNNING:
                 break
             time.sleep(POLL_SECONDS)
+
+    def where(self, job: Job) -> str:
+        """Return how its lines are read from CloudWatch."""
+        return f"aws logs tail {GROUP} --log-stream-name-prefix {job.name}/ --follow --region {self._settings.region}"
 
     def stop(self, job: Job) -> None:
         """Have SageMaker stop the job: it is given two minutes to save its state."""
@@ -107,6 +111,21 @@ class Aws(Platform):
         if folder := job.detail.get("folder"):
             with said_plainly(f"clean up after {job.name}"):
                 self._bucket.remove(folder)
+
+    def describe(self, order: Order) -> Outline:
+        """Return what SageMaker would be asked for.
+
+        :raises ConfigError: if the accelerator's profile does not say which machine that is.
+        """
+        return outline_of(self._request(order))
+
+    def check(self, order: Order) -> Iterator[Finding]:
+        """Yield whether the account has what the request names, and lets these credentials use it."""
+        yield from check_account(self._request(order), self._settings)
+
+    def _request(self, order: Order) -> dict[str, Any]:
+        machine = machine_for(order.spec.training.accelerator, self.name)
+        return job_request(order, machine, self._settings, datetime.now(UTC))
 
     def _describe(self, job: Job) -> dict[str, Any] | None:
         with said_plainly(f"describe {job.name}"):

@@ -8,14 +8,13 @@ from contextlib import suppress
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-import pyarrow as pa
 import pyarrow.parquet as pq
 from botocore.exceptions import ClientError
 
-from include import lake
 from include.errors import ArtefactError
 from include.platforms.aws_request import MODEL, request_folder, rows_folder
 from include.platforms.aws_settings import AwsSettings
+from include.platforms.inputs import days_to_send
 from include.settings import load_settings
 from include.training.spec import Spec
 from include.training.store import is_finished
@@ -112,15 +111,7 @@ def unpack(packed: Path, folder: Path) -> None:
 
 
 def _files_of(spec: Spec, scratch: Path) -> Iterator[Path]:
-    if spec.rows:
-        yield from sorted(spec.rows.glob("*.parquet"))
-        return
-    columns = [spec.key, spec.date, spec.training.target, *spec.training.features.names]
-    first, last = spec.train_days[0], spec.holdout_days[1]
-    days: Iterator[tuple[str, pa.Table]] = lake.clean_days(
-        spec.pipeline, first, last, list(dict.fromkeys(columns)), spec.snapshot_id
-    )
-    for day, table in days:
+    for day, table in days_to_send(spec):
         path = scratch / f"{day}.parquet"
         pq.write_table(table, path)
         yield path

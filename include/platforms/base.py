@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, ClassVar, Literal
 
+from include.finding import Finding
 from include.training.spec import Spec
 
 State = Literal[
@@ -59,6 +60,20 @@ class Leased:
     lease_until: datetime
 
 
+@dataclass(frozen=True)
+class Outline:
+    """What an order becomes, in words: read from what would be sent, so that it is what would be sent."""
+
+    operator: str
+    resource: str
+    image: str
+    network: str
+    identity: str
+    files: str
+    interruption: str
+    end: str
+
+
 class Platform(ABC):
     """One place where trainings run. All calls but `follow` return within seconds.
 
@@ -67,6 +82,7 @@ class Platform(ABC):
     """
 
     name: ClassVar[str]
+    is_remote: ClassVar[bool] = True  # its jobs run without this machine: who waits for one need not stay
 
     @abstractmethod
     def submit(self, order: Order) -> Job:
@@ -79,6 +95,10 @@ class Platform(ABC):
     @abstractmethod
     def follow(self, job: Job) -> Iterator[str]:
         """Yield the lines of a job's output until it has ended."""
+
+    @abstractmethod
+    def where(self, job: Job) -> str:
+        """Return the command by which a person sees the job's output as it grows."""
 
     @abstractmethod
     def stop(self, job: Job) -> None:
@@ -95,3 +115,15 @@ class Platform(ABC):
     @abstractmethod
     def clean_up(self, job: Job) -> None:
         """Remove what an ended job has left on the platform and nobody needs any more."""
+
+    @abstractmethod
+    def describe(self, order: Order) -> Outline:
+        """Return what an order would become; nobody is asked, nothing is started.
+
+        :raises ConfigError: if the settings do not say it.
+        :raises PlatformRefusedError: if such a training cannot run there.
+        """
+
+    @abstractmethod
+    def check(self, order: Order) -> Iterator[Finding]:
+        """Yield what a look at all that an order needs gives, within seconds; nothing is started, nothing is left."""

@@ -1,11 +1,14 @@
-"""This file takes what a training needs to a storage that its machines share: its rows, and its pipeline's YAML."""
+"""This file says what a training needs where there is no lake, and takes it to a storage that its machines share."""
 
 import shutil
 import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 
+import pyarrow as pa
 import pyarrow.parquet as pq
 
+from include.config import load_pipeline
 from include.partition import run_key_of
 from include.platforms import storage
 from include.settings import load_settings
@@ -18,6 +21,11 @@ def storage_of(spec: Spec, root: str) -> str:
     return f"{root.rstrip('/')}/{spec.pipeline}/{run_key_of(spec.request_id)}/{spec.fingerprint}"
 
 
+def days_to_send(spec: Spec) -> Iterator[tuple[str, pa.Table]]:
+    """Yield each day's rows with all that is needed where there is no lake: what is learned from, and `gate.slices`."""
+    return days_of(spec, load_pipeline(spec.pipeline).gate.slices)
+
+
 def put_input(spec: Spec, uri: str) -> None:
     """Take them there, unless an attempt before has done so."""
     if storage.is_whole(f"{uri}/input"):
@@ -26,7 +34,7 @@ def put_input(spec: Spec, uri: str) -> None:
         rows, pipelines = Path(scratch, "rows"), Path(scratch, "pipelines")
         rows.mkdir()
         pipelines.mkdir()
-        for day, table in days_of(spec):
+        for day, table in days_to_send(spec):
             pq.write_table(table, rows / f"{day}.parquet")
         shutil.copy(load_settings().pipelines / f"{spec.pipeline}.yaml", pipelines)
         storage.put_folder(Path(scratch), f"{uri}/input")

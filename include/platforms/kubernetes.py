@@ -7,13 +7,17 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
+from functools import cached_property
 from pathlib import Path
 from typing import Any, ClassVar
 
 from include.errors import PlatformError
+from include.finding import Finding
 from include.platforms import inputs, storage
-from include.platforms.base import Job, Leased, Order, Platform, Status
+from include.platforms.base import Job, Leased, Order, Outline, Platform, Status
 from include.platforms.kubernetes_api import Api
+from include.platforms.kubernetes_check import check_cluster
+from include.platforms.kubernetes_plan import outline_of
 from include.platforms.kubernetes_settings import KubernetesSettings, load_kubernetes_settings
 from include.platforms.kubernetes_status import is_over, status_of, waiting
 from include.platforms.manifests import LEASE, MARK, NAME, STORAGE, belongings_of, cluster_name, job_of
@@ -36,9 +40,12 @@ class Kubernetes(Platform):
     name: ClassVar[str] = "kubernetes"
 
     def __init__(self, settings: KubernetesSettings | None = None) -> None:
-        """Read settings and credentials; the cluster is not asked yet."""
+        """Read the settings; credentials are read when the cluster is first asked."""
         self._settings = settings or load_kubernetes_settings()
-        self._api = Api(self._settings)
+
+    @cached_property
+    def _api(self) -> Api:
+        return Api(self._settings)
 
     def submit(self, order: Order) -> Job:
         """Take the rows to the storage and create the Job, or go on where an earlier call was killed."""
@@ -78,6 +85,10 @@ class Kubernetes(Platform):
                 log.warning("%s; asked again", error)
             time.sleep(self._settings.poll_seconds)
 
+    def where(self, job: Job) -> str:
+        """Return how the first pod's output is read."""
+        return f"kubectl logs --follow --namespace {self._settings.namespace} job/{cluster_name(job.name)}"
+
     def stop(self, job: Job) -> None:
         """Have the Job fail; its pods have time to save their state. It stays: its name is not given again."""
         name = cluster_name(job.name)
@@ -112,6 +123,22 @@ class Kubernetes(Platform):
             with _storage_errors(uri):
                 if storage.is_whole(f"{uri}/model"):
                     storage.remove(uri.rpartition("/")[0])  # the request's: Arrow leaves an empty object for its parent
+
+    def describe(self, order: Order) -> Outline:
+        """Return what a cluster would be asked for.
+
+        :raises ConfigError: if `machines` does not say what a pod of that accelerator asks for.
+        :raises PlatformRefusedError: if a cluster cannot run it.
+        """
+        return outline_of(self._manifest(order), belongings_of(order, self._settings, ""))
+
+    def check(self, order: Order) -> Iterator[Finding]:
+        """Yield whether the cluster answers, has what the Job names, and lets these credentials do what is needed."""
+        yield from check_cluster(self._manifest(order), self._settings)
+
+    def _manifest(self, order: Order) -> dict[str, Any]:
+        uri = inputs.storage_of(order.spec, self._settings.storage)
+        return job_of(order, self._settings, uri, datetime.now(UTC))
 
     def _pods(self, job: Job) -> list[dict[str, Any]]:
         return sorted(self._api.list("Pod", {NAME: cluster_name(job.name)}), key=_index)

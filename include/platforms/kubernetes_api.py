@@ -19,8 +19,15 @@ PATHS = {
     "Service": "/api/v1/namespaces/{namespace}/services",
     "ConfigMap": "/api/v1/namespaces/{namespace}/configmaps",
     "Pod": "/api/v1/namespaces/{namespace}/pods",
+    # What `check` looks at.
+    "Namespace": "/api/v1/namespaces",
+    "ServiceAccount": "/api/v1/namespaces/{namespace}/serviceaccounts",
+    "Secret": "/api/v1/namespaces/{namespace}/secrets",
+    "Node": "/api/v1/nodes",
+    "SelfSubjectAccessReview": "/apis/authorization.k8s.io/v1/selfsubjectaccessreviews",
 }
 TIMEOUT = (5, 30)  # seconds to connect, and for an answer
+METADATA = "application/json;as=PartialObjectMetadata;g=meta.k8s.io;v=1"
 SILENCE = 60  # seconds without a line after which a log is asked for again
 
 AGAIN = {401, 408, 409, 429}  # credentials are renewed, throttling ends
@@ -35,17 +42,30 @@ REMEDIES = {
 class Api:
     """One namespace of a cluster.
 
+    :param timeout: seconds to connect, and for an answer.
     :raises PlatformRefusedError: if there is no kubeconfig that says where it is.
     """
 
-    def __init__(self, settings: KubernetesSettings) -> None:
+    def __init__(self, settings: KubernetesSettings, timeout: tuple[float, float] = TIMEOUT) -> None:
         """Read the credentials; nothing is asked yet."""
         from kubernetes.client.rest import RESTClientObject
 
-        self._namespace = settings.namespace
+        self._namespace, self._timeout = settings.namespace, timeout
         self._configuration = _credentials(settings)
         # Of the client's library: who we are, and TLS. What is said is the API's own JSON, the same in all versions.
         self._pool = RESTClientObject(self._configuration).pool_manager
+
+    def version(self) -> str:
+        """Return the cluster's version, such as 1.33."""
+        found = self._ask("GET", "/version") or {}
+        return f"{found['major']}.{found['minor']}"
+
+    def exists(self, kind: str, name: str) -> bool:
+        """Tell whether there is a thing of that name; what is in it, a password perhaps, is not asked for.
+
+        :raises PlatformRefusedError: if that may not be known.
+        """
+        return self._ask("GET", f"{PATHS[kind]}/{name}", accept=METADATA) is not None
 
     def create(self, manifest: Mapping[str, Any]) -> Found | None:
         """Create a thing and return it; None if there is one of that name.
@@ -93,16 +113,19 @@ class Api:
         body: Mapping[str, Any] | None = None,
         query: Any = (),
         absent: HTTPStatus = HTTPStatus.NOT_FOUND,
+        accept: str = "*/*",
     ) -> Found | None:
         with _translated():
-            answer = self._send(method, path, query, body)
+            answer = self._send(method, path, query, body, accept=accept)
             try:
                 return None if _is_absent(answer, absent) else dict(json.loads(answer.read()))
             finally:
                 answer.drain_conn()  # unread, it would be taken for the next answer
                 answer.release_conn()
 
-    def _send(self, method: str, path: str, query: Any, body: Any = None, timeout: Any = TIMEOUT) -> Any:
+    def _send(  # noqa: PLR0913 - one for each part of a request
+        self, method: str, path: str, query: Any, body: Any = None, timeout: Any = None, accept: str = "*/*"
+    ) -> Any:
         from urllib3 import Timeout
 
         kind = "application/merge-patch+json" if method == "PATCH" else "application/json"
@@ -111,8 +134,8 @@ class Api:
             method,
             f"{self._configuration.host}{path.format(namespace=self._namespace)}?{urlencode(query)}",
             body=json.dumps(body) if body is not None else None,
-            headers={"Content-Type": kind, "Accept": "*/*", **({"Authorization": token["value"]} if token else {})},
-            timeout=Timeout(*timeout),
+            headers={"Content-Type": kind, "Accept": accept, **({"Authorization": token["value"]} if token else {})},
+            timeout=Timeout(*(timeout or self._timeout)),
             retries=False,  # the caller tries again, and knows how often
             preload_content=False,
         )
@@ -130,8 +153,9 @@ def _credentials(settings: KubernetesSettings) -> Any:
                 return configuration
         load_kube_config(settings.kubeconfig, settings.context, configuration)  # type: ignore[no-untyped-call]
     except (ConfigException, OSError) as error:
+        why = str(error).rstrip(".")
         raise PlatformRefusedError(
-            f"No cluster is known: {error}. Set `kubeconfig` or `context` in config/platforms/kubernetes.yaml."
+            f"No cluster is known: {why}. Set `kubeconfig` or `context` in config/platforms/kubernetes.yaml."
         ) from error
     return configuration
 

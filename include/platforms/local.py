@@ -21,7 +21,9 @@ from filelock import FileLock
 
 from include import atomic
 from include.errors import ConfigError, TrainingFailedError
-from include.platforms.base import Job, Leased, Order, Platform, State, Status
+from include.finding import Finding
+from include.platforms.base import Job, Leased, Order, Outline, Platform, State, Status
+from include.platforms.local_plan import check_machine, outline_of
 from include.settings import ROOT, load_settings
 from include.training.outcome import BAD_INPUT, RESUME, read_outcome
 from include.training.spec import Spec, read_spec
@@ -36,6 +38,7 @@ class Local(Platform):
     """This machine. A job is known by its process id and the time it was started; it costs what its devices cost."""
 
     name = "local"
+    is_remote = False
 
     def submit(self, order: Order) -> Job:
         """Start the job; one of the same spec that is running already, or has this name, is returned."""
@@ -96,6 +99,10 @@ class Local(Platform):
         if rest:
             yield rest
 
+    def where(self, job: Job) -> str:
+        """Return how its log is read."""
+        return f"tail -f {Path(job.detail['spec']).with_name('log')}"
+
     def stop(self, job: Job) -> None:
         """Kill the process and all it has started; one whose process id was never noted is found by its mark."""
         job = self._noted(job)
@@ -135,6 +142,17 @@ class Local(Platform):
 
     def clean_up(self, job: Job) -> None:
         """Remove nothing: the log stays beside the model, and goes with it."""
+
+    def describe(self, order: Order) -> Outline:
+        """Return what the training is here.
+
+        :raises PlatformRefusedError: if it wants several machines.
+        """
+        return outline_of(order)
+
+    def check(self, order: Order) -> Iterator[Finding]:
+        """Yield whether this machine has what the training needs."""
+        yield from check_machine(order)
 
 
 def find(spec: Spec) -> Job | None:

@@ -21,7 +21,7 @@ from include.errors import (
 from include.jobs import Wanted
 from include.ledger import Attempt, jobs, open_ledger
 from include.pipeline import Pipeline
-from include.platforms import platform_named
+from include.platforms import platform_named, watching
 from include.platforms.base import Job, Order, Platform, Status
 from include.training.plan import plan
 from include.training.spec import Spec, model_folder, read_spec, work_folder
@@ -58,9 +58,14 @@ class Ordered:
         with open_ledger() as session:
             jobs.keep_detail(session, attempt.name, self.job.detail)
         log.info(
-            "Attempt %s runs on %s as %s until %s at the latest, for %.2f at most",
+            "Attempt %s runs on %s as %s until %s at the latest, estimated at %.2f. See it with: %s",
             attempt.attempt, attempt.platform, attempt.name, attempt.lease_until, attempt.estimate,
+            self.platform.where(self.job),
         )  # fmt: skip
+
+    def may_be_left(self) -> bool:
+        """Tell whether it runs on by itself, elsewhere, and needs nobody beside it until it has ended."""
+        return self.platform.is_remote and self.platform.status(self.job).state == "running"
 
     def follow(self) -> Iterator[str]:
         """Yield what the job writes until it has ended."""
@@ -108,20 +113,20 @@ class Ordered:
         """Enter how the job has ended and what it has cost."""
         with open_ledger() as session:
             jobs.end(session, self.job.name, status.state, reason=status.reason, seconds=status.seconds)
+            self.attempt = session.get_one(Attempt, self.job.name)
 
     def stop(self, why: str) -> None:
         """Have the job end; should it go on all the same, `sweep` stops it."""
-        self.platform.stop(self.job)
-        with open_ledger() as session:
-            jobs.end_lease(session, self.job.name, why)
+        watching.stop(self.attempt.name, why)
 
     def _complain(self, status: Status) -> NoReturn:
         what = f"Training for {self.attempt.request_id} ({self.job.name})"
+        why = self.attempt.reason  # the platform's, and before it that of whoever has told it to end
         if status.state == "refused":
-            raise BadTrainingInputError(f"{what} refused its input: {status.reason}")
+            raise BadTrainingInputError(f"{what} refused its input: {why}")
         if status.state == "interrupted":
-            raise TrainingInterruptedError(f"{what} was asked to end: {status.reason}")
-        raise TrainingFailedError(f"{what} {status.state}: {status.reason}")
+            raise TrainingInterruptedError(f"{what} was asked to end: {why}")
+        raise TrainingFailedError(f"{what} {status.state}: {why}")
 
 
 def order(pipeline: Pipeline, request_id: str) -> Ordered:
@@ -143,6 +148,13 @@ def order(pipeline: Pipeline, request_id: str) -> Ordered:
         return Ordered(attempt, spec)  # the try before was killed after it had brought the model home
     with open_ledger() as session:
         return Ordered(jobs.next_attempt(session, wanted(pipeline, spec)), spec)
+
+
+def ordered_last(pipeline: Pipeline, request_id: str) -> Ordered:
+    """Return what was ordered last for a request, whatever has become of it meanwhile."""
+    with open_ledger() as session:
+        attempt = jobs.attempts_of(session, request_id)[-1]
+    return Ordered(attempt, _spec_of(pipeline, request_id))
 
 
 def clean_up(platform: Platform, job: Job) -> None:

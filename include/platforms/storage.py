@@ -47,6 +47,16 @@ def fetch_folder(uri: str, folder: Path) -> None:
             )
 
 
+def is_same(folder: Path, uri: str) -> bool:
+    """Tell whether a folder on this disk holds what was put at a URI.
+
+    :raises ArtefactError: if nothing is there, or not to its last file.
+    """
+    files, there = filesystem_of(uri)
+    listed = _index(files, there, uri)
+    return all((folder / name).is_file() and _sha256(folder / name) == sha256 for name, sha256 in listed.items())
+
+
 def is_whole(uri: str) -> bool:
     """Tell whether a folder was put there to its last file."""
     files, there = filesystem_of(uri)

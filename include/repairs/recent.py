@@ -15,6 +15,7 @@ from include.learning.kinds import labels_of, task_of
 from include.learning.scoring import Floats
 from include.learning.task import LABEL, Task
 from include.ledger import nights
+from include.models import folder_of
 from include.pipeline import Pipeline
 from include.repairs.correction import uncorrected
 from include.repairs.estimate import Answers
@@ -59,7 +60,7 @@ def read_model(folder: Path | str, sha256: str) -> Model:
     :raises ArtefactError: if it is missing or was altered.
     """
     manifest = artefact.read_manifest(folder)
-    return Model(Path(folder), manifest, artefact.read_checked(folder, sha256))
+    return Model(folder_of(folder), manifest, artefact.read_checked(folder, sha256))
 
 
 def labelled_days(session: Session, pipeline_name: str, *, after: str = "", before: str = "~") -> list[str]:

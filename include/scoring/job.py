@@ -13,7 +13,7 @@ from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import types as T  # noqa: N812
 from pyspark.sql.pandas.types import from_arrow_schema
 
-from include import lake
+from include import lake, published
 from include.atomic import writing
 from include.cleaning.job import write_days
 from include.cleaning.session import spark_session
@@ -56,14 +56,16 @@ def score(pipeline: Pipeline, first: str, last: str, version: int | None = None)
     needed, files = pick(schema, scorer), within(known, first, last, pipeline.name)
     days = {day: sum(num_rows.values()) for day, num_rows in files.items()}
     folder = load_settings().lake / pipeline.name / "scores" / f"version={scorer.version}"
-    aside = folder.with_name(f".{folder.name}.{uuid4().hex[:8]}")
+    aside, brought = (folder.with_name(f".{folder.name}.{uuid4().hex[:8]}") for _ in range(2))
     try:
+        paths = published.brought_here([uri for num_rows in files.values() for uri in num_rows], brought)
         with writing(aside), spark_session() as spark:
-            rows = answered(spark, [path for num_rows in files.values() for path in num_rows], needed, scorer)
+            rows = answered(spark, paths, needed, scorer)
             write_days(rows.repartition(PARTITION).sortWithinPartitions(PARTITION, scorer.key), aside, PARTITION)
         num_unanswered = put_in_place(pipeline.name, aside, folder, days)
     finally:
         shutil.rmtree(aside, ignore_errors=True)
+        shutil.rmtree(brought, ignore_errors=True)
     scored = Scored(scorer.version, days, num_unanswered, time.monotonic() - started, str(folder))
     told = (pipeline.name, scored.version, sum(days.values()), len(days), folder, scored.seconds)
     log.info("%s: version %s has scored %s rows of %s days into %s in %.1f s", *told)

@@ -1,7 +1,6 @@
 """This file is the two forms in which rows come and answers go: JSON, and Arrow's stream for who asks about many."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
 from typing import Any, ClassVar
 
 import msgspec
@@ -9,6 +8,7 @@ import pyarrow as pa
 
 from include.errors import BadRequestError
 from include.pipeline import ANSWER_ID
+from include.serving.folding import at_most, refuse_compressed, refuse_folded
 from include.serving.instances import rows_of
 from include.serving.limits import endpoint_limits
 from include.serving.model import Served
@@ -56,11 +56,14 @@ class Arrow(Format):
     def rows_of(body: bytes) -> Rows:
         """Return the rows of a table; a date is the text that JSON would have."""
         try:
+            refuse_compressed(body)
             with pa.ipc.open_stream(body) as reader:
                 if len(set(reader.schema.names)) < len(reader.schema.names):
                     raise BadRequestError("A column is there more than once.", status=400, reason="bad_field")
-                batches = _at_most(reader, endpoint_limits().rows)
+                batches = at_most(reader, endpoint_limits().rows)
                 table = pa.Table.from_batches(batches, reader.schema)
+            table.validate(full=True)  # what a stranger's offsets point at
+            refuse_folded(table)
             rows: Rows = table.cast(_in_words(table.schema)).to_pylist()
         except (pa.ArrowException, OSError) as error:
             raise BadRequestError(f"The body is no Arrow stream: {error}", status=400, reason="not_arrow") from error
@@ -87,19 +90,6 @@ class Arrow(Format):
 
 JSON, ARROW = Json(), Arrow()
 FORMATS: dict[str, Format] = {each.media_type: each for each in (JSON, ARROW)}
-
-
-def _at_most(reader: pa.RecordBatchStreamReader, most: int) -> Sequence[pa.RecordBatch]:
-    """Return a stream's batches, if they do not hold too many rows: a small body may say so of very many."""
-    batches, num_rows = [], 0
-    for batch in reader:
-        num_rows += len(batch)
-        if num_rows > most:
-            raise BadRequestError(
-                f"More than {most} rows in one request: split it.", status=413, reason="rows", field="instances"
-            )
-        batches.append(batch)
-    return batches
 
 
 def _in_words(schema: pa.Schema) -> pa.Schema:

@@ -1,12 +1,12 @@
 """This file says what a model's training has seen in each column, for its page in `/docs`."""
 
 from collections import Counter
-from pathlib import Path
 
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from include.artefact import REFERENCE
+from include.models import folder_of
 from include.recipe import Features
 
 MOST_NAMED = 12
@@ -15,7 +15,7 @@ Seen = tuple[float, float] | list[str]  # a column's smallest and largest number
 
 def seen_in_training(model_uri: str, features: Features) -> dict[str, Seen]:
     """Return what is known, by column: nothing, where the model's reference is not there."""
-    path = Path(model_uri) / REFERENCE
+    path = folder_of(model_uri) / REFERENCE
     if not path.exists():
         return {}
     there = set(pq.read_schema(path).names)

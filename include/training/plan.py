@@ -16,6 +16,7 @@ from include.accelerators import accelerator_named
 from include.artefact import read_manifest
 from include.errors import ConfigError, NotEnoughDataError
 from include.ledger import Release, Request, nights, open_ledger, releases
+from include.models import folder_of
 from include.pipeline import Pipeline
 from include.recipe import Training, Tunable
 from include.repairs.estimate import FEWEST_DAYS
@@ -145,7 +146,7 @@ def _remake(pipeline: Pipeline, request: Request, base: Release, published: list
         sample_rows=pipeline.monitoring.sample_rows,
         folder=model_folder(pipeline.name, request.id),
         repair=request.repair,
-        base=Path(base.model_uri),
+        base=folder_of(base.model_uri),
     )
 
 

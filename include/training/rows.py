@@ -2,7 +2,7 @@
 
 import json
 import logging
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -143,9 +143,12 @@ def _read(spec: Spec, path: Path) -> dict[str, int]:
     return counts
 
 
-def days_of(spec: Spec) -> Iterator[tuple[str, pa.Table]]:
-    """Yield each day of a spec's with the columns that a training reads, from its folder or from the lake."""
-    wanted = [spec.key, spec.date, spec.training.target, *spec.training.features.names]
+def days_of(spec: Spec, also: Iterable[str] = ()) -> Iterator[tuple[str, pa.Table]]:
+    """Yield each day of a spec's with the columns that a training reads, from its folder or from the lake.
+
+    :param also: other columns.
+    """
+    wanted = [spec.key, spec.date, spec.training.target, *spec.training.features.names, *also]
     columns = list(dict.fromkeys(wanted))
     if spec.rows:
         return _in_folder(spec.rows, spec, columns)

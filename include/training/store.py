@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
+import pyarrow.dataset as dataset
 import pyarrow.parquet as pq
 
 from include import artefact, registry, slices
@@ -84,9 +85,11 @@ def store(spec: Spec, manifest: dict[str, Any], files: Files, seconds: Stopwatch
 
 def _slices(spec: Spec, mine: Task, holdout: pa.Table, judged: Floats) -> dict[str, slices.Worth]:
     pipeline = load_pipeline(spec.pipeline)
-    # Where a platform has brought the rows, there is no lake to look up columns that the model does not take.
-    asked = [name for name in pipeline.gate.slices if spec.rows is None or name in holdout.column_names]
+    asked = pipeline.gate.slices
+    if spec.rows:  # a platform has brought the rows, perhaps before a column was named in the YAML
+        asked = [name for name in asked if name in dataset.dataset(spec.rows).schema.names]
     # As the spec says: a repair's manifest names the snapshot that its network has learned from.
-    values = slices.values_of(pipeline, spec.model_dump(include={"holdout_days", "snapshot_id"}), holdout, asked)
+    about = spec.model_dump(include={"holdout_days", "snapshot_id"})
+    values = slices.values_of(pipeline, about, holdout, asked, spec.rows)
     task, labels, (known,) = mine.compare(holdout[LABEL], (mine, judged))
     return slices.worth_of(task, labels, known, values, policy=pipeline.gate)

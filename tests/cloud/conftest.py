@@ -14,6 +14,9 @@ import pyarrow.parquet as pq
 import pytest
 from moto.server import ThreadedMotoServer
 
+from include.config import load_pipeline
+from include.ledger import open_ledger, requests
+from include.pipeline import Pipeline
 from include.recipe import Features, Training
 from include.training.spec import Spec
 from tests.cloud.kubernetes_api import KubernetesApi
@@ -184,6 +187,33 @@ def spec_of(models: Path, rows: Path, request_id: str, **recipe: Any) -> Spec:
         folder=models / request_id,
         rows=rows,
     )
+
+
+@pytest.fixture
+def pipeline(sagemaker: SageMaker, monkeypatch: pytest.MonkeyPatch) -> Pipeline:
+    pipeline = load_pipeline("rides").model_copy(update={"platform": "aws"})
+    monkeypatch.setattr("evergreen.operators.train.load_pipeline", lambda _name: pipeline)
+    monkeypatch.setattr("evergreen.operators.train.POKE_SECONDS", 0.2)
+    return pipeline
+
+
+@pytest.fixture
+def ask(pipeline: Pipeline, make_spec: Callable[..., Spec], monkeypatch: pytest.MonkeyPatch) -> Callable[..., Spec]:
+    """File and claim a request, and let its plan be this spec."""
+
+    def file(key: str, **recipe: Any) -> Spec:
+        with open_ledger() as session:
+            filed = requests.file_request(session, "rides", reason="", triggered_by="hand", key=key, detail={})
+            requests.claim_request(session, filed.id, "run-1")
+        spec = make_spec(filed.id, **recipe)
+        path = spec.work / "spec.json"
+        path.parent.mkdir(parents=True)
+        path.write_text(spec.model_dump_json())
+        monkeypatch.setattr("include.platforms.ordering.plan", lambda *_: str(path))
+        monkeypatch.setattr("include.platforms.ordering.model_folder", lambda *_: spec.folder)
+        return spec
+
+    return file
 
 
 @pytest.fixture(autouse=True)

@@ -19,6 +19,7 @@ import kubernetes_validate
 import yaml
 
 from tests.cloud.kubernetes_cluster import Cluster
+from tests.cloud.kubernetes_lookups import Looks
 
 VERSION = "1.33"
 KINDS = {
@@ -44,7 +45,7 @@ class KubernetesApi(Cluster):
 
     def __init__(self, folder: Path) -> None:
         super().__init__(folder)
-        self.token = TOKEN
+        self.token, self.looks = TOKEN, Looks()
         self.faults: deque[int | str] = deque()  # the next answers: a status, `CUT` or `LOST`
         self.cut_log_after: int | None = None  # lines; once
         self.manifests: list[str] = []  # all that was asked to be created, as text
@@ -108,6 +109,8 @@ class Handler(BaseHTTPRequestHandler):
             self._refuse(fault, "injected")
         elif self.headers.get("Authorization") != f"Bearer {self.cluster.token}":
             self._refuse(401, "Unauthorized")
+        elif answer := self._look(url.path, query, body):
+            self._say(*answer)
         elif found is None or found["namespace"] != "evergreen":
             self._refuse(404 if found is None else 403, f"no {url.path} here")
         elif found["log"]:
@@ -115,6 +118,13 @@ class Handler(BaseHTTPRequestHandler):
         else:
             with self.cluster.lock:
                 getattr(self, f"_{self.command.lower()}")(KINDS[found["kind"]], found["name"], body, query)
+
+    def _look(self, path: str, query: dict[str, str], body: Any) -> tuple[int, Any] | None:
+        accept, secrets = self.headers.get("Accept", ""), set(self.cluster.secrets)
+        status, told = self.cluster.looks.answer(path, query, body, accept, secrets) or (0, None)
+        if isinstance(told, str):
+            told = {"kind": "Status", "status": "Failure", "message": told, "code": status}
+        return (status, told) if status else None
 
     def _post(self, kind: str, _name: None, body: Any, _query: Any) -> None:
         self.cluster.manifests.append(json.dumps(body))

@@ -72,6 +72,7 @@ class SageMaker:
         self._faults: list[tuple[str, str, str]] = []  # action ("" for any), code, message
         self._lost: list[str] = []
         self.on_create: Callable[[dict[str, Any]], object] = lambda _asked: None
+        self.quotas: dict[str, float] = {}  # name: value
         self._s3, self._logs, self._folder = s3, logs, folder
         self._lock = threading.Lock()
         self._server = ThreadingHTTPServer(("127.0.0.1", 0), _handler(self))
@@ -133,6 +134,10 @@ class SageMaker:
                 "StopTrainingJob": self._stop,
                 "ListTrainingJobs": self._list,
                 "ListTags": self._tags,
+                # Of Service Quotas, which speaks alike.
+                "ListServiceQuotas": lambda _: {
+                    "Quotas": [{"QuotaName": k, "Value": v} for k, v in self.quotas.items()]
+                },
             }
             if action not in actions:
                 raise ApiError("UnknownOperationException", action)

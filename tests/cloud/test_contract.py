@@ -63,6 +63,12 @@ def test_who_comes_later_sees_the_whole_output_to_its_end(place: Place, finished
     assert {line for line in finished.lines if "Learn" in line} <= {*place.platform().follow(finished.jobs[0])}
 
 
+def test_a_person_is_told_where_its_output_grows(place: Place, finished: Finished) -> None:
+    told = place.platform().where(finished.jobs[0])
+
+    assert finished.jobs[0].name in told or finished.spec.request_id in told
+
+
 def test_it_says_that_it_went_well_and_what_is_paid_for(finished: Finished) -> None:
     assert finished.status.state == "succeeded", (finished.status, finished.lines)
     assert finished.status.seconds is not None

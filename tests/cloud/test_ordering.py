@@ -1,5 +1,6 @@
 """A training from ledger to SageMaker and back: crashes, kills, faults of the API, money, and what `sweep` finds."""
 
+import asyncio
 import json
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
@@ -8,10 +9,10 @@ from typing import Any
 
 import boto3
 import pytest
+from airflow.sdk.exceptions import TaskDeferred
 from evergreen.operators.train import TrainModelOperator
 
 from include import artefact, sweeping
-from include.config import load_pipeline
 from include.errors import ArtefactError, BudgetError, PlatformError, PlatformRefusedError, TrainingInterruptedError
 from include.ledger import Attempt, jobs, open_ledger, requests
 from include.ledger.tables import now
@@ -27,32 +28,6 @@ from tests.cloud.places import wait_for
 from tests.cloud.sagemaker import SageMaker
 
 SLOW = {"epochs": 200, "checkpoint_seconds": 0.1}
-
-
-@pytest.fixture
-def pipeline(sagemaker: SageMaker, monkeypatch: pytest.MonkeyPatch) -> Pipeline:
-    pipeline = load_pipeline("rides").model_copy(update={"platform": "aws"})
-    monkeypatch.setattr("evergreen.operators.train.load_pipeline", lambda _name: pipeline)
-    return pipeline
-
-
-@pytest.fixture
-def ask(pipeline: Pipeline, make_spec: Callable[..., Spec], monkeypatch: pytest.MonkeyPatch) -> Callable[..., Spec]:
-    """File and claim a request, and let its plan be this spec."""
-
-    def file(key: str, **recipe: Any) -> Spec:
-        with open_ledger() as session:
-            filed = requests.file_request(session, "rides", reason="", triggered_by="hand", key=key, detail={})
-            requests.claim_request(session, filed.id, "run-1")
-        spec = make_spec(filed.id, **recipe)
-        path = spec.work / "spec.json"
-        path.parent.mkdir(parents=True)
-        path.write_text(spec.model_dump_json())
-        monkeypatch.setattr("include.platforms.ordering.plan", lambda *_: str(path))
-        monkeypatch.setattr("include.platforms.ordering.model_folder", lambda *_: spec.folder)
-        return spec
-
-    return file
 
 
 @pytest.fixture(autouse=True)
@@ -87,7 +62,10 @@ def test_a_training_through_the_operator_is_paid_for_once_and_holds_no_secret(
     seen: list[bytes] = []
     sagemaker.on_create = lambda asked: seen.extend([json.dumps(asked).encode(), *objects().values()])
 
-    task.execute({})
+    with pytest.raises(TaskDeferred) as deferred:
+        task.execute({})
+    event = asyncio.run(anext(deferred.value.trigger.run()))
+    task.resume({}, event.payload)
 
     (attempt,) = attempts(spec)
     assert (attempt.status, attempt.attempt) == ("succeeded", 1)

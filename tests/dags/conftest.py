@@ -17,13 +17,6 @@ def dagbag():
     return DagBag(dag_folder=str(ROOT / "dags"))
 
 
-@pytest.fixture(scope="session")
-def airflow_database():
-    from airflow.utils.db import initdb
-
-    initdb()
-
-
 @pytest.fixture
 def parse_in_fresh_process(tmp_path):
     """Parse the DAG folder in a process that has imported nothing, and return what a Python expression says there."""

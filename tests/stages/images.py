@@ -42,6 +42,7 @@ def main(image: str) -> None:
         import_module("include.repairs.remaking")
         training = import_module("include.training.__main__")
         sys.exit(training.main([]))
+    import_module("include.platforms.storage")  # for a model in an object store
     import_module("include.serving.__main__")
 
 

@@ -23,6 +23,7 @@ from include.ledger import Request, nights, open_ledger, pauses, releases, reque
 from include.promotion import reconcile
 from include.restore import restore
 from include.serving.state import read_state
+from include.settings import load_settings
 from include.stack import Stack
 
 DAYS = ["2020-01-01", "2020-01-02"]
@@ -55,7 +56,7 @@ def publish(rides):
     """Publish one row a day, by the given key."""
 
     def publish(key, *days):
-        folder = lake.load_settings().lake / "rides" / "staged" / key
+        folder = load_settings().lake / "rides" / "staged" / key
         staged = {}
         for day in days:
             file = folder / "data" / f"_p={day}" / "part-0.parquet"

@@ -50,7 +50,9 @@ def model(make_model: Callable[..., tuple[str, str]]) -> tuple[Path, dict[str, A
     return Path(folder), artefact.read_manifest(folder)
 
 
-def enter(model: tuple[Path, dict[str, Any]], tracking_run: str, request_id: str = "rides.hand.one") -> Release:
+def enter(
+    model: tuple[Path, dict[str, Any]], tracking_run: str, request_id: str = "rides.hand.one", **metrics: float
+) -> Release:
     with open_ledger() as session:
         release = releases.add_release(
             session,
@@ -61,7 +63,7 @@ def enter(model: tuple[Path, dict[str, Any]], tracking_run: str, request_id: str
             tracking_run=tracking_run,
             judged_until="2020-01-20",
             quality=0.7,
-            metrics={},
+            metrics=metrics,
             gate={},
             compared_with=None,
         )
@@ -106,6 +108,19 @@ def test_a_release_becomes_a_version_of_the_same_number_once(
     assert version.tags["evergreen_version"] == "1"
     assert version.tags["status"] == "approved"
     assert (version.tags["snapshot_id"], version.tags["sha256"]) == ("77", release.sha256)
+
+
+def test_what_all_attempts_have_cost_stands_at_the_run_and_at_the_version_once(
+    client: MlflowClient, model: tuple[Path, dict[str, Any]]
+) -> None:
+    release = enter(model, registry.log_training(*model), training_cost=1.5)
+
+    registry.register(release.id)
+    registry.register(release.id)
+
+    (version,) = client.search_model_versions("name = 'rides'")
+    assert version.tags["training_cost"] == "1.5"
+    assert [point.value for point in client.get_metric_history(release.tracking_run, "training_cost")] == [1.5]
 
 
 def test_the_alias_follows_the_ledgers_number_where_mlflow_counts_otherwise(

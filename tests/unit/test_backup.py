@@ -1,13 +1,13 @@
 import pytest
 
 from include.backup import CATALOG_ROWS, back_up
-from include.catalog import open_catalog
+from include.catalog import sql_catalog
 from include.errors import BackupError
 
 
 def test_a_data_folder_that_was_moved_is_refused_with_the_place_it_came_from(settings, tmp_path):
     made_in = tmp_path / "before"
-    with open_catalog().engine.begin() as connection:
+    with sql_catalog().engine.begin() as connection:
         connection.execute(
             CATALOG_ROWS.tables["iceberg_tables"].insert(),
             {

@@ -1,7 +1,9 @@
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 from include.learning.binary import Binary
@@ -54,6 +56,21 @@ def test_every_row_has_a_value_of_each_column(rides: Pipeline, asked: list[tuple
     assert values_of(rides, MANIFEST, holdout(), ["carrier"]) == {"carrier": ["AA", "(missing)", "UA"]}
     assert asked == []
     assert values_of(rides, MANIFEST, holdout(), ["owner"]) == {"owner": ["ann", "bob", "eve"]}
+
+
+def test_where_there_is_no_lake_they_are_looked_up_in_the_rows_that_were_brought(
+    rides: Pipeline, asked: list[tuple[Any, ...]], tmp_path: Path
+) -> None:
+    day_before = {"ride_id": ["r0"], "day": ["2020-01-20"], "owner": ["zoe"]}
+    brought = {"ride_id": ["r2", "r0", "r1"], "day": ["2020-01-30"] * 3, "owner": ["eve", "ann", "bob"]}
+    (tmp_path / "rows").mkdir()
+    for number, table in enumerate((day_before, brought)):
+        pq.write_table(pa.table(table), tmp_path / "rows" / f"{number}.parquet")
+
+    found = values_of(rides, MANIFEST, holdout(), ["owner"], tmp_path / "rows")
+
+    assert found == {"owner": ["ann", "bob", "eve"]}
+    assert asked == []
 
 
 def test_each_group_is_measured_on_its_own_rows_the_largest_first() -> None:

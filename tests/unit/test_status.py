@@ -5,8 +5,9 @@ import pytest
 from rich.console import Console
 
 from include import status
-from include.ledger import Decision, Window, nights, open_ledger, releases, requests
-from include.policy import Gate, Governor
+from include.jobs import Wanted
+from include.ledger import Decision, Window, jobs, nights, open_ledger, releases, requests
+from include.policy import Compute, Gate, Governor
 
 DAY = "2020-02-01"
 
@@ -136,3 +137,47 @@ def test_a_yaml_that_cannot_be_read_is_shown_beside_the_others(rides, settings):
 
     assert "typo: cannot be read" in page
     assert "A tiny one." in page
+
+
+def ordered(**changes) -> Wanted:
+    asked = {"platform": "aws", "accelerator": "cuda", "price_per_hour": 3.6, "max_seconds": 3600}
+    return Wanted("rides", "rides.hand.one", **{**asked, **changes})
+
+
+def test_a_job_that_is_under_way_is_shown_with_its_estimate(rides, settings):
+    with open_ledger() as session:
+        attempt = jobs.next_attempt(session, ordered())
+        jobs.next_attempt(session, Wanted("others", "others.hand.one", "aws", "cuda", 3.6, 3600))
+
+    [line] = [line for line in text_of(rides).splitlines() if "training" in line]
+
+    assert f"attempt 1 on aws ({attempt.name}) since" in line
+    assert "at the latest, estimated at 3.60" in line
+
+
+@pytest.mark.parametrize(
+    ("budget", "said"),
+    [
+        (None, "1.50 in the last 30 days"),
+        (200.0, "1.50 in the last 30 days, of 200 (`compute.budget_per_month`)"),
+    ],
+)
+def test_what_the_last_30_days_have_cost_is_shown_beside_the_budget(rides, settings, budget, said):
+    with open_ledger() as session:
+        jobs.end(session, jobs.next_attempt(session, ordered()).name, "failed", reason="", seconds=500.0)
+        jobs.end(session, jobs.next_attempt(session, ordered()).name, "succeeded", reason="", seconds=1000.0)
+
+    text = text_of(rides.model_copy(update={"compute": Compute(budget_per_month=budget)}))
+
+    assert [line.strip("│ ").removeprefix("cost").strip() for line in text.splitlines() if "cost " in line] == [said]
+
+
+def test_each_release_is_shown_with_what_it_cost(rides, history):
+    assert " cost " not in text_of(rides)
+    with open_ledger() as session:
+        releases.get_release(session, "rides.v1").metrics = {"auc": 0.7, "training_cost": 6.208333}
+
+    [heading] = [line for line in text_of(rides).splitlines() if "asked for because" in line]
+    [release] = [line for line in text_of(rides).splitlines() if "rides.first.one" in line]
+
+    assert heading.index("cost") == release.index("6.21")

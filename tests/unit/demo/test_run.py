@@ -43,6 +43,13 @@ def test_the_data_of_another_pipeline_are_not_moved(settings, console):
     assert (settings.data / "landing" / "churn").is_dir()
 
 
+def test_the_demo_is_not_told_in_somebodys_lake(settings, console, monkeypatch):
+    monkeypatch.setenv("EVERGREEN_LAKE", "s3://bucket/evergreen")
+
+    with pytest.raises(StackError, match="EVERGREEN_LAKE is s3://bucket/evergreen: unset it for the demo"):
+        run._make_room(settings.data, console)
+
+
 def test_nothing_is_moved_when_the_services_cannot_start(settings, console, monkeypatch):
     def refuse(_self):
         raise StackError("Taken by another program: port 8080")

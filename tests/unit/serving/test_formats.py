@@ -23,10 +23,11 @@ ROWS = {
 }
 
 
-def stream(columns):
+def stream(columns, compression=None):
     table = pa.table(columns)
     sink = pa.BufferOutputStream()
-    with pa.ipc.new_stream(sink, table.schema) as writer:
+    options = pa.ipc.IpcWriteOptions(compression=compression)
+    with pa.ipc.new_stream(sink, table.schema, options=options) as writer:
         writer.write_table(table)
     return sink.getvalue().to_pybytes()
 
@@ -81,6 +82,34 @@ def test_a_few_bytes_that_say_to_be_very_many_rows_are_refused(monkeypatch):
     assert len(body) < 1000
     with pytest.raises(BadRequestError, match="More than 10 rows"):
         ARROW.rows_of(body)
+
+
+@pytest.mark.parametrize("compression", ["zstd", "lz4"])
+@pytest.mark.parametrize(
+    "columns", [{"carrier": ["A" * 10**6]}, {"carrier": pa.array(["A" * 10**6]).dictionary_encode()}]
+)
+def test_what_would_unfold_while_it_is_read_is_refused_before(columns, compression):
+    body = stream(columns, compression)
+
+    assert len(body) < 10_000
+    with pytest.raises(BadRequestError, match="are compressed"):
+        ARROW.rows_of(body)
+
+
+def test_a_long_text_that_is_meant_in_every_row_is_refused():
+    long = pa.array(["A" * 10**4])
+    rows = pa.array([0] * 10**4, pa.int16())
+
+    with pytest.raises(BadRequestError, match="once its dictionary is looked up") as caught:
+        ARROW.rows_of(stream({"carrier": pa.DictionaryArray.from_arrays(rows, long)}))
+    assert (caught.value.status, caught.value.field) == (413, "carrier")
+    for folded in (
+        pa.RunEndEncodedArray.from_arrays([10**4], long),
+        pa.ListArray.from_arrays([0, 1], long.dictionary_encode()),
+        long.cast(pa.string_view()),
+    ):
+        with pytest.raises(BadRequestError, match="send numbers or text"):
+            ARROW.rows_of(stream({"carrier": folded}))
 
 
 @given(st.binary(max_size=300) | st.integers(0, 600).map(lambda cut: stream(ROWS)[cut:]))
