@@ -3,23 +3,28 @@
 `python -m soak.cloud_worker REQUEST [POINT]`. SIGTERM is what Airflow sends to a task that somebody kills.
 """
 
+import asyncio
 import logging
 import os
 import signal
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
+from functools import partial
 from importlib import import_module
 from typing import Any
 
+from airflow.sdk.exceptions import TaskDeferred
+from evergreen.operators import train
 from evergreen.operators.train import TrainModelOperator
+from evergreen.triggers import job  # noqa: F401 - imported before the fork
 
-from include.platforms import aws, ordering  # noqa: F401 - imported before the fork
+from include.platforms import aws, ordering, watching  # noqa: F401
 
 PIPELINE = "rides"
 LINES = 3  # of a job's output, after which the one who follows it dies
 
 ORDER = (
-    "entered", "sent", "answered", "kept", "following",
+    "entered", "sent", "answered", "kept", "waiting", "following",
     "ended", "collecting", "collected", "closed", "cleaning", "cleaned", "done",
 )  # fmt: skip
 # Where each of them is, and whether it dies before or after that.
@@ -39,10 +44,12 @@ POINTS: dict[str, tuple[str, str]] = {
 OF_PLATFORM: dict[str, dict[str, tuple[str, str]]] = {
     "local": {"sent": ("include.platforms.local:_start", "after")},
     "aws": {
+        "waiting": ("evergreen.triggers.job:_look", "after"),
         "collecting": ("include.platforms.aws_files:unpack", "after"),
         "cleaning": ("include.platforms.aws_files:Bucket.remove", "before"),
     },
     "kubernetes": {
+        "waiting": ("evergreen.triggers.job:_look", "after"),
         "collecting": ("include.platforms.storage:fetch_folder", "after"),
         "cleaning": ("include.platforms.storage:remove", "before"),
     },
@@ -61,6 +68,7 @@ def main(request_id: str, platform: str, point: str = "") -> None:
     where, when = (POINTS | OF_PLATFORM[platform]).get(point, ("", ""))
     if where:
         _arm(where, when)
+    train.POKE_SECONDS = 0.2
     task = TrainModelOperator(task_id="train", pipeline_name=PIPELINE, request_id=request_id)
 
     def on_term(*_: object) -> None:
@@ -68,7 +76,19 @@ def main(request_id: str, platform: str, point: str = "") -> None:
         os._exit(143)
 
     signal.signal(signal.SIGTERM, on_term)
-    task.execute({})
+    run: Callable[[], Any] = partial(task.execute, {})
+    while True:
+        try:
+            return run()
+        except TaskDeferred as deferred:
+            event = asyncio.run(_first(deferred.trigger.run()))  # as the triggerer waits; it may die, too
+            # And another worker goes on, which knows nothing of the one before.
+            later = TrainModelOperator(task_id="train", pipeline_name=PIPELINE, request_id=request_id)
+            run = partial(later.resume_execution, deferred.method_name, {"event": event.payload}, {})
+
+
+async def _first(events: AsyncIterator[Any]) -> Any:
+    return await anext(events)
 
 
 def _arm(where: str, when: str) -> None:

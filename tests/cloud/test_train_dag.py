@@ -77,6 +77,7 @@ def airflow(
     plain = yaml.read_text()
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(accelerators, "PROFILES", profiles)
+        patch.setattr("evergreen.operators.train.POKE_SECONDS", 0.2)
         patch.delenv("MLFLOW_TRACKING_URI")
         patch.setenv("EVERGREEN_LEDGER_URL", _ledger(postgres_folder))
         patch.setenv("MLFLOW_TRACKING_PASSWORD", TRACKING_SECRET)

@@ -28,7 +28,7 @@ TOLD = ("PATH", "HOME", "TMPDIR")
 
 
 class WarmProcess:
-    """What `subprocess.Popen([python, *arguments], stdout=PIPE, stderr=STDOUT, start_new_session=True)` would be."""
+    """What `subprocess.Popen([python, *arguments], stdout=PIPE, stderr=STDOUT, process_group=0)` would be."""
 
     def __init__(self, connection: socket.socket, arguments: list[str], env: dict[str, str]) -> None:
         reading, writing = os.pipe()
@@ -179,6 +179,7 @@ def _keep(connection: socket.socket) -> int:
         connection.close()
         _become(json.loads(asked), output)
     os.close(output)
+    _lead(pid)  # who is told the number may kill the group at once
     connection.sendall(f"{pid}\n".encode())
     _, status = os.waitpid(pid, 0)
     with suppress(OSError):
@@ -186,9 +187,15 @@ def _keep(connection: socket.socket) -> int:
     return 0
 
 
+def _lead(pid: int) -> None:
+    """Give a process a group of its own; it does so itself, too, whoever is quicker."""
+    with suppress(OSError):
+        os.setpgid(pid, 0)
+
+
 def _become(asked: dict[str, Any], output: int) -> None:
     """Be that process."""
-    os.setsid()
+    _lead(0)
     die_with_parent()
     for number in (1, 2):
         os.dup2(output, number)
