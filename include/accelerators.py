@@ -32,7 +32,7 @@ class Machine(Strict):
     """What a platform runs a profile on, and what it asks for that."""
 
     name: str = Field(description="What the platform calls this kind of machine.")
-    price_per_hour: float = Field(ge=0, description="Of the whole machine, on demand.")
+    price_per_hour: float = Field(ge=0, description="Of one whole machine, on demand.")
     priced_on: date = Field(description="The day on which the price was looked up.")
 
 
@@ -66,13 +66,13 @@ def machine_for(name: str, platform: str) -> Machine:
 
 
 def price_per_hour(name: str, platform: str) -> float:
-    """Return what an hour of a profile costs: the platform's machine, or here all devices.
+    """Return what an hour of a profile costs: all machines of the platform's, or here all devices.
 
     :raises ConfigError: if nobody has said what the platform asks for it.
     """
-    if platform != "local":
-        return machine_for(name, platform).price_per_hour
     profile = _profile(name)
+    if platform != "local":
+        return machine_for(name, platform).price_per_hour * profile.nodes
     return profile.price_per_hour * profile.processes
 
 
