@@ -66,7 +66,7 @@ def machine_for(name: str, platform: str) -> Machine:
 
 
 def price_per_hour(name: str, platform: str) -> float:
-    """Return what an hour of a profile costs: the platform's machines, or here all devices.
+    """Return what an hour of a profile costs: all machines of the platform's, or here all devices.
 
     :raises ConfigError: if nobody has said what the platform asks for it.
     """

@@ -165,7 +165,7 @@ def _experiment(client: MlflowClient, name: str) -> str:
 
 def _show_cost(client: MlflowClient, release: Release, version: ModelVersion) -> None:
     """Enter what all attempts at a model have cost together: nobody knew that when its run was logged."""
-    if cost := release.metrics.get(COST):
+    if (cost := release.metrics.get(COST)) and version.run_id:
         client.set_model_version_tag(release.pipeline, version.version, COST, str(cost))
         # Always the same moment: entered again it is the same entry.
         client.log_metric(str(version.run_id), COST, cost, timestamp=int(release.at.timestamp() * 1000), step=0)

@@ -8,6 +8,8 @@ from include.accelerators import Machine
 from include.partition import run_key_of
 from include.platforms.aws_settings import AwsSettings
 from include.platforms.base import Order, State, Status
+from include.platforms.places import meeting_of
+from include.training.environment import RESOURCES
 from include.training.outcome import BAD_INPUT, RESUME
 from include.training.spec import Spec
 
@@ -52,7 +54,7 @@ def job_request(order: Order, machine: Machine, settings: AwsSettings, moment: d
         },
         "ResourceConfig": {
             "InstanceType": machine.name,
-            "InstanceCount": 1,
+            "InstanceCount": spec.accelerator.nodes,
             "VolumeSizeInGB": settings.volume_gb,
             **({"VolumeKmsKeyId": settings.volume_kms_key} if settings.volume_kms_key else {}),
         },
@@ -60,9 +62,11 @@ def job_request(order: Order, machine: Machine, settings: AwsSettings, moment: d
         "EnableManagedSpotTraining": order.is_spot,
         "CheckpointConfig": {"S3Uri": f"{of_request}/checkpoints", "LocalPath": f"{ML}/checkpoints"},
         "VpcConfig": {"Subnets": settings.subnets, "SecurityGroupIds": settings.security_groups},
-        "EnableNetworkIsolation": True,  # all it needs is brought to it, all it makes is fetched
+        # All it needs is brought to it, all it makes is fetched; several machines of one job reach each other alone:
+        # https://docs.aws.amazon.com/sagemaker/latest/dg/mkt-algo-model-internet-free.html
+        "EnableNetworkIsolation": True,
         "EnableInterContainerTrafficEncryption": True,
-        "Environment": _environment(),
+        "Environment": {**_environment(), **_places(spec)},
         "Tags": _tags(order),
     }
 
@@ -113,6 +117,15 @@ def _environment() -> dict[str, str]:
         "EVERGREEN_DATA": f"{ML}/output/evergreen",
         "MLFLOW_TRACKING_URI": "",  # nobody can be reached from there; `register` enters the training
     }
+
+
+def _places(spec: Spec) -> dict[str, str]:
+    """Return how several machines find each other; which of them it is each one reads in SageMaker's file."""
+    nodes = spec.accelerator.nodes
+    if nodes == 1:
+        return {}
+    hosts = [f"algo-{number}" for number in range(1, nodes + 1)]  # SageMaker's names
+    return {RESOURCES: f"{ML}/input/config/resourceconfig.json", **meeting_of(spec.training.framework, hosts)}
 
 
 def _tags(order: Order) -> list[dict[str, str]]:

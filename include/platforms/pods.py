@@ -1,18 +1,17 @@
 """This file says what runs in a training's pods: one container that may do little, and what it is told."""
 
-import json
 from typing import Any
 
 from include.platforms.base import Order
 from include.platforms.kubernetes_settings import KubernetesSettings, Machine
 from include.platforms.nodes import placement
+from include.platforms.places import meeting_of
 
 SPEC = "spec.json"
 CONFIG = "/etc/evergreen"
 SCRATCH = "/scratch"
 CONFIG_LIMIT = 60_000  # characters; Linux takes 131,072 bytes in one variable, and a list of manifests stays readable
 USER = 10001  # Dockerfile's
-MEETING, WORKER = 29500, 2222  # ports: PyTorch's usual one, and TensorFlow's
 
 Manifest = dict[str, Any]
 
@@ -105,10 +104,8 @@ def _places(order: Order, name: str) -> list[Manifest]:
         {"name": "EVERGREEN_NODE", "valueFrom": index},
         {"name": "EVERGREEN_NODES", "value": str(nodes)},
     ]
-    if order.spec.training.framework == "torch":
-        return [*found, {"name": "EVERGREEN_MEETING", "value": f"{name}-0.{name}:{MEETING}"}]
-    workers = [f"{name}-{number}.{name}:{WORKER}" for number in range(nodes)]
-    told = json.dumps({"cluster": {"worker": workers}, "task": {"type": "worker", "index": 0}})
-    # Kubernetes puts the number in: the manifest is the same for all pods.
-    told = told.replace('"index": 0', '"index": $(EVERGREEN_NODE)')
-    return [*found, {"name": "TF_CONFIG", "value": told}]
+    hosts = [f"{name}-{number}.{name}" for number in range(nodes)]
+    for variable, told in meeting_of(order.spec.training.framework, hosts).items():
+        # Kubernetes puts the number in: the manifest is the same for all pods.
+        found.append({"name": variable, "value": told.replace('"index": 0', '"index": $(EVERGREEN_NODE)')})
+    return found

@@ -17,6 +17,7 @@ from include.training.spec import Spec, parse_spec, read_spec
 
 VARIABLE = "EVERGREEN_SPEC"
 CHANNEL = "SM_CHANNEL_SPEC"
+RESOURCES = "EVERGREEN_RESOURCES"  # SageMaker's resourceconfig.json, where a training has several machines
 
 
 @dataclass(frozen=True)
@@ -55,6 +56,24 @@ def machines() -> Machines:
     env = os.environ
     index, count = int(env.get("EVERGREEN_NODE", 0)), int(env.get("EVERGREEN_NODES", 1))
     return Machines(index, count, env.get("EVERGREEN_MEETING", "localhost:0"))
+
+
+def take_place() -> None:
+    """Find out which of several machines this is, where SageMaker tells that in a file, and let frameworks know.
+
+    https://docs.aws.amazon.com/sagemaker/latest/dg/your-algorithms-training-algo-running-container.html
+    """
+    env = os.environ
+    if RESOURCES not in env:
+        return
+    told = json.loads(Path(env[RESOURCES]).read_text())
+    hosts = sorted(told["hosts"], key=lambda host: int(host.rpartition("-")[2]))  # algo-10 is the tenth, not the second
+    index = hosts.index(told["current_host"])
+    env["EVERGREEN_NODE"], env["EVERGREEN_NODES"] = str(index), str(len(hosts))
+    for library in ("GLOO", "NCCL"):  # PyTorch's: each would look for an interface by itself, and may take another one
+        env[f"{library}_SOCKET_IFNAME"] = told["network_interface_name"]
+    if "TF_CONFIG" in env:
+        env["TF_CONFIG"] = json.dumps({**json.loads(env["TF_CONFIG"]), "task": {"type": "worker", "index": index}})
 
 
 def pod() -> tuple[str, Path]:
@@ -99,10 +118,12 @@ def say_why(reason: str) -> None:
 
 
 def _of_sagemaker(path: Path) -> Spec:
+    take_place()
     spec, env = read_spec(path), os.environ
     changes: dict[str, Any] = {}
     if folder := env.get("SM_MODEL_DIR"):
-        changes["folder"] = Path(folder)
+        # The folders of all machines are packed up as one, and must not hold the same names: the first one's counts.
+        changes["folder"] = Path(env["SM_OUTPUT_DIR"], "evergreen", "model") if machines().index else Path(folder)
     if folder := env.get("SM_CHECKPOINT_DIR"):
         changes["checkpoints"] = folder
     if folder := env.get("SM_CHANNEL_ROWS"):

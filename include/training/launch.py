@@ -28,7 +28,7 @@ def is_shared(spec: Spec) -> bool:
     if here != asked.nodes:
         raise ConfigError(
             f"The accelerator '{spec.training.accelerator}' asks for {asked.nodes} machines, and here are {here}: name "
-            "a profile with as many `nodes`, or a platform that has them (kubernetes)."
+            "a profile with as many `nodes`, or a platform that has them (aws, kubernetes)."
         )
     return asked.processes > 1 or (asked.nodes > 1 and spec.training.framework == "torch")
 

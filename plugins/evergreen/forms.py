@@ -20,7 +20,7 @@ def training_form(pipeline: Pipeline) -> dict[str, Param]:
         ),
     }
     if tuning:
-        about = f"Look for better settings first: {tuning.trials} trials of {', '.join(tuning.search)}."
+        about = f"Look for better settings first: {tuning.trials} trials of {', '.join(tuning.search)}, on the worker."
         form["tune"] = Param(False, type="boolean", description=about)
     force = Param(False, type="boolean", description="Train although another request is on its way.")
     return {**form, "force": force}

@@ -14,7 +14,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
-from tests.cloud.container import Container
+from tests.cloud.container import Containers
 
 NAME = re.compile(r"[a-zA-Z0-9](-*[a-zA-Z0-9]){0,62}")
 
@@ -39,7 +39,7 @@ class TrainingJob:
     reason: str = ""
     billable: float = 0.0
     transitions: list[dict[str, Any]] = field(default_factory=list)
-    container: Container | None = None
+    containers: Containers | None = None
     interruptions: list[bool] = field(default_factory=list)  # asked for: whether a machine is found again
     is_told_to_stop: bool = False
 
@@ -90,8 +90,8 @@ class SageMaker:
         """End what runs, or is about to."""
         for job in self.jobs.values():
             job.is_told_to_stop = True
-            if job.container:
-                job.container.kill()
+            if job.containers:
+                job.containers.kill()
 
     @property
     def url(self) -> str:
@@ -118,8 +118,8 @@ class SageMaker:
         job = self.jobs[name]
         assert job.asked["EnableManagedSpotTraining"], "an on-demand machine is not taken away"
         job.interruptions.append(comes_back)
-        assert job.container
-        job.container.terminate()
+        assert job.containers
+        job.containers.terminate()
 
     def answer(self, action: str, asked: dict[str, Any]) -> dict[str, Any]:
         with self._lock:
@@ -177,8 +177,8 @@ class SageMaker:
             )
         job.is_told_to_stop = True
         job.enter("Stopping", "Stopping the training job", "Stopping")
-        if job.container:
-            job.container.terminate()
+        if job.containers:
+            job.containers.terminate()
         return {}
 
     def _list(self, asked: dict[str, Any]) -> dict[str, Any]:
@@ -207,19 +207,19 @@ class SageMaker:
             raise
 
     def _run_once(self, job: TrainingJob) -> bool:
-        """Run the container to its end; return whether another machine takes over from one that was taken away."""
+        """Run the containers to their end; return whether another machine takes over from one that was taken away."""
         asked = job.asked
-        container = Container(
+        containers = Containers(
             asked, self._s3, self._logs, self._folder / f"{asked['TrainingJobName']}-{time.time_ns()}"
         )
         job.enter("Downloading", "Downloading input data")
-        container.bring()
-        job.container = container
+        containers.bring()
+        job.containers = containers
         if job.is_told_to_stop:
             return self._end(job, "Stopped", "Stopped", "")
         job.enter("Training", "Training image download completed. Training in progress.")
-        code = container.run(until=job.began + asked["StoppingCondition"]["MaxRuntimeInSeconds"])
-        job.billable += container.seconds
+        code = containers.run(until=job.began + asked["StoppingCondition"]["MaxRuntimeInSeconds"])
+        job.billable += containers.seconds
         if job.interruptions and not job.is_told_to_stop:
             job.enter("Interrupted", "The managed spot training instance was interrupted")
             if job.interruptions.pop():
@@ -227,13 +227,13 @@ class SageMaker:
                 return True
             return self._end(job, "Stopped", "MaxWaitTimeExceeded", "No spot capacity within MaxWaitTimeInSeconds")
         job.enter("Uploading", "Uploading generated training model")
-        container.pack()
+        containers.pack()
         if job.is_told_to_stop:
             return self._end(job, "Stopped", "Stopped", "Training job stopped")
-        if container.is_late:
+        if containers.is_late:
             return self._end(job, "Stopped", "MaxRuntimeExceeded", "Training job exceeded MaxRuntimeInSeconds")
         if code:
-            job.reason = f"AlgorithmError: {container.said_why()}, exit code: {code}"
+            job.reason = f"AlgorithmError: {containers.said_why()}, exit code: {code}"
             return self._end(job, "Failed", "Failed", job.reason)
         return self._end(job, "Completed", "Completed", "Training job completed")
 

@@ -2,12 +2,14 @@
 
 import asyncio
 from collections.abc import AsyncIterator
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from airflow.triggers.base import BaseTrigger, TriggerEvent
 
 from include.errors import ConfigError, PlatformRefusedError
-from include.platforms.base import Status
+
+if TYPE_CHECKING:
+    from include.platforms.base import Status
 
 PATIENCE = 12  # failed looks in a row, before the task says what is wrong: with the backoff about an hour
 LONGEST_SECONDS = 300.0  # between two looks
@@ -71,7 +73,7 @@ class JobTrigger(BaseTrigger):
         return bool(states.get(ti.run_id, {}).get(ti.task_id) == "deferred")
 
 
-def _look(name: str) -> Status:
+def _look(name: str) -> "Status":
     from include.platforms.watching import look
 
     return look(name)

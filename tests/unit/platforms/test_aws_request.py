@@ -1,5 +1,6 @@
 """What SageMaker is asked for, and what its words mean, without a network."""
 
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -7,7 +8,7 @@ import boto3
 import pytest
 from botocore.validate import ParamValidator
 
-from include.accelerators import Machine, accelerators, machine_for, price_per_hour
+from include.accelerators import Accelerator, Machine, accelerators, machine_for, price_per_hour
 from include.errors import ConfigError
 from include.platforms import aws_settings
 from include.platforms.aws_request import job_request, lease_in, status_of
@@ -128,3 +129,35 @@ def test_a_mistake_in_the_settings_is_named(
 
     with pytest.raises(ConfigError, match=rf"(?s)aws\.yaml: not readable as settings of AWS.*{key}"):
         aws_settings.aws_settings()
+
+
+@pytest.mark.parametrize(
+    ("framework", "told"),
+    [
+        ("torch", {"EVERGREEN_MEETING": "algo-1:29500"}),
+        (
+            "keras",
+            {
+                "TF_CONFIG": '{"cluster": {"worker": ["algo-1:2222", "algo-2:2222"]}, '
+                '"task": {"type": "worker", "index": 0}}'
+            },
+        ),
+    ],
+)
+def test_several_machines_are_asked_for_and_told_of_each_other(
+    order: Order, framework: str, told: dict[str, str]
+) -> None:
+    training = order.spec.training.model_copy(update={"framework": framework})
+    spec = order.spec.model_copy(update={"training": training, "accelerator": Accelerator(nodes=2)})
+
+    asked = job_request(replace(order, spec=spec), MACHINE, SETTINGS, NOW)
+
+    assert asked["ResourceConfig"]["InstanceCount"] == 2
+    assert asked["EnableNetworkIsolation"], "they reach each other all the same, and nobody else"
+    assert {name: asked["Environment"].get(name) for name in told} == told
+    assert asked["Environment"]["EVERGREEN_RESOURCES"] == "/opt/ml/input/config/resourceconfig.json"
+    assert not {"EVERGREEN_RESOURCES", *told} & set(job_request(order, MACHINE, SETTINGS, NOW)["Environment"])
+
+
+def test_an_hour_of_several_machines_costs_so_many_times_one_s() -> None:
+    assert price_per_hour("cuda_two_nodes", "aws") == 2 * machine_for("cuda_two_nodes", "aws").price_per_hour
