@@ -114,15 +114,14 @@ class Kubernetes(Platform):
         return [_leased(job) for job in self._api.list("Job", MARK) if not is_over(job)]
 
     def clean_up(self, job: Job) -> None:
-        """Remove what lies on the storage, unless an interrupted training needs it.
+        """Remove what all attempts of the job's request were sent and left on the storage.
 
         The Job stays until its time is over (`kept_seconds`): as long as it is there, no other can have its name.
         """
         uri = job.detail.get("storage")
         if uri:
             with _storage_errors(uri):
-                if storage.is_whole(f"{uri}/model"):
-                    storage.remove(uri.rpartition("/")[0])  # the request's: Arrow leaves an empty object for its parent
+                storage.remove(uri.rpartition("/")[0])  # the request's: Arrow leaves an empty object for its parent
 
     def describe(self, order: Order) -> Outline:
         """Return what a cluster would be asked for.

@@ -112,7 +112,6 @@ def test_an_interrupted_training_goes_on_from_its_checkpoint(
     status = ended(platform, first)
     assert status.state == "interrupted"
     assert "TerminationByKubelet" in status.reason
-    platform.clean_up(first)  # the checkpoints are needed
 
     cluster.cut_log_after = 3
     lines = list(platform.follow(platform.submit(order(asked, attempt=2))))
