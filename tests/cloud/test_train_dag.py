@@ -42,7 +42,11 @@ class Case:
 
 
 ALONE = [Case("local"), Case("aws"), Case("kubernetes")]
-TOGETHER = [Case("kubernetes", "cpu_two_nodes"), Case("kubernetes", "cpu_two_nodes", "keras")]
+TOGETHER = [
+    Case("aws", "cpu_two_nodes"),
+    Case("kubernetes", "cpu_two_nodes"),
+    Case("kubernetes", "cpu_two_nodes", "keras"),
+]
 
 LEDGER_SECRET, TRACKING_SECRET, ENDPOINT_SECRET = "sesame-of-the-ledger", "sesame-of-mlflow", "sesame-of-the-endpoint"
 SECRETS = {
