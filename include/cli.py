@@ -40,6 +40,8 @@ def status(pipeline: Annotated[str | None, typer.Argument(help="One pipeline; al
         console.print(status_view(load_pipelines()), broken_view())
 
 
+SHORTEST_REASON = 3  # characters; the DAGs' forms ask for as many
+
 OnePipeline = Annotated[str | None, typer.Argument(help="One pipeline; all, if not given.")]
 
 
@@ -90,10 +92,16 @@ def resume(pipeline: OnePipeline = None) -> None:
     console.print(pausing.resume(pipeline_named(pipeline) if pipeline else pausing.EVERYTHING), markup=False)
 
 
+def _said(reason: str) -> str:
+    if len(reason) < SHORTEST_REASON:
+        raise typer.BadParameter(f"'{reason}' is too short: {SHORTEST_REASON} characters or more.")
+    return reason
+
+
 @app.command()
 def rollback(
     pipeline: Annotated[str, typer.Argument(help="The pipeline.")],
-    reason: Annotated[str, typer.Option(help="Why; kept with the release.")],
+    reason: Annotated[str, typer.Option(help="Why; kept with the release.", callback=_said)],
     to: Annotated[int | None, typer.Option(help="Version to put back; the champion before, if not given.")] = None,
 ) -> None:
     """Put a former champion back behind the endpoint, as the DAG does: also where Airflow is down."""

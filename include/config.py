@@ -111,6 +111,9 @@ def _guess(problem: ErrorDetails, place: list[str]) -> str:
         case "extra_forbidden":
             known = _keys_beside(place)
             return f"{did_you_mean(place[-1], known)} Known there: {', '.join(known)}."
+        case "literal_error" | "string_type" if isinstance(problem["input"], bool):
+            remedy = "write none" if "'none'" in problem.get("ctx", {}).get("expected", "") else "quote the word"
+            return f" YAML reads yes, no, on and off as true and false: {remedy}."
         case "literal_error":
             return did_you_mean(problem["input"], re.findall(r"'([^']*)'", problem["ctx"]["expected"]))
         case "source" if isinstance(problem["input"], dict):

@@ -40,8 +40,9 @@ def _file_by_hand(session: Session, name: str, run_key: str, form: Mapping[str, 
     is_filed = session.get(Request, f"{name}.hand.{run_key}") is not None
     if others and not is_filed and not form.get("force"):
         whose = f"{others[0].status} by {others[0].claimed_by}" if others[0].claimed_by else others[0].status
+        reason = others[0].reason.removesuffix(".")
         raise AlreadyOnItsWayError(
-            f"{others[0].id} is on its way already ({whose}): {others[0].reason} Wait for it; or start again with "
+            f"{others[0].id} is on its way already ({whose}): {reason}. Wait for it; or start again with "
             "'force', which trains one more beside it."
         )
     detail = {key: value for key, value in form.items() if key not in {"reason", "force"} and value is not None}

@@ -51,12 +51,14 @@ def rotate(
 @app.command()
 def revoke(name: Name) -> None:
     """Make a key worthless at once, both tokens if it is being rotated."""
-    from include.serving.keys import revoke_key
+    from include.serving.keys import keys_path, revoke_key
 
-    num_left = revoke_key(load_settings(), name)
+    settings = load_settings()
+    num_left = revoke_key(settings, name)
     console.print(f"'{name}' may no longer ask.", markup=False)
     if not num_left:
-        console.print("No key is left: nobody may ask. Add one, or remove the file of keys to let everybody in.")
+        remedy = f"Add one, or remove {keys_path(settings)} to let everybody in."
+        console.print(f"No key is left: nobody may ask. {remedy}", markup=False, highlight=False, soft_wrap=True)
 
 
 @app.command("list")

@@ -32,19 +32,19 @@ def create_app(settings: Settings | None = None) -> Front:
         """Show who looks here with a browser what can be asked."""
         return RedirectResponse("/docs")
 
-    @app.get("/metrics")
+    @app.get("/metrics", summary="Counters and gauges for Prometheus")
     async def metrics() -> Response:
-        """Give counters and gauges in Prometheus' format; who waits for the ledger waits beside the requests."""
+        """Give the figures of all processes in Prometheus' format; a slow ledger delays this page, no prediction."""
         page = await asyncio.to_thread(endpoint.metrics.page, endpoint.gauges)
         return Response(page, media_type=CONTENT_TYPE_LATEST)
 
     # What these two are asked `Front` answers itself, by the same call: they stand here for their description.
-    @app.post("/invocations/{pipeline}", **INVOCATION)
+    @app.post("/invocations/{pipeline}", summary="Ask a pipeline by its name", **INVOCATION)
     async def invoke(request: Request, pipeline: str) -> Response:
         """Predict for each of `instances` with the named pipeline's model."""
         return await endpoint.invoke(request, pipeline)
 
-    @app.post("/invocations", **INVOCATION)
+    @app.post("/invocations", summary="Ask the only pipeline that is served", **INVOCATION)
     async def invoke_only(request: Request) -> Response:
         """Predict for each of `instances`, where only one pipeline is served."""
         return await endpoint.invoke(request, None)
@@ -56,17 +56,17 @@ def create_app(settings: Settings | None = None) -> Front:
 
 
 def _add_health(app: FastAPI, endpoint: Endpoint) -> None:
-    @app.get("/ping")
+    @app.get("/ping", summary="What is served, by each process")
     async def ping() -> Response:
         """Say what is served, which declared state cannot be, and what each process of this endpoint says."""
         return as_json(await asyncio.to_thread(endpoint.ping))
 
-    @app.get("/live")
+    @app.get("/live", summary="Does this process answer?")
     async def live() -> Response:
         """Say that this process answers; if it does not, start it again."""
         return as_json({"live": True})
 
-    @app.get("/ready")
+    @app.get("/ready", summary="May requests come?")
     async def ready() -> Response:
         """Say whether requests may come: 503 before anything that is declared can be served."""
         is_ready = bool(endpoint.models.as_told()) or not endpoint.models.errors()

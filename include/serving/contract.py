@@ -12,7 +12,8 @@ class Asked(BaseModel):
     """A request's body."""
 
     instances: list[dict[str, str | float | list[Any] | None]] = Field(
-        description="One object per row: every feature (null if unknown); if wanted, the event's key and date.",
+        description="One object per row: every feature (null if unknown), the event's key and its date. Without a key "
+        "one is invented, by which no label finds the answer; without a date today counts. Further fields are ignored.",
         examples=[[{"flight_id": "20130722T10-UA1545", "carrier": "UA", "distance": 1400}]],
     )
 
@@ -49,23 +50,28 @@ class Problem(BaseModel):
 
 
 ARROW_STREAM = "application/vnd.apache.arrow.stream"
+_KEYS = {
+    "bearer": {"type": "http", "scheme": "bearer", "description": "A key, as `evergreen keys add` has shown it."},
+    "header": {"type": "apiKey", "in": "header", "name": "X-API-Key", "description": "The same key, another way."},
+}
 INVOCATION: dict[str, Any] = {
     "responses": {200: {"model": Answers}}
-    | {status: {"model": Problem} for status in (400, 401, 403, 404, 413, 422, 429, 500, 503)},
+    | {status: {"model": Problem} for status in (400, 401, 403, 404, 408, 413, 415, 422, 429, 500, 503)},
     "openapi_extra": {
+        "security": [{}, *({name: []} for name in _KEYS)],  # none is needed before there is a key
         "requestBody": {
             "required": True,
             "content": {
                 "application/json": {"schema": Asked.model_json_schema()},
                 ARROW_STREAM: {"schema": {"type": "string", "format": "binary"}},
             },
-        }
+        },
     },
 }
 
 
 def with_models(page: dict[str, Any], models: Models) -> dict[str, Any]:
-    """Return the description with a page for each served model: its columns, and what training has seen in them."""
+    """Return the description with the keys, and a page for each served model: its columns, what training has seen."""
     paths = dict(page["paths"])
     for name in models.known():
         if service := models.service(name):
@@ -73,7 +79,7 @@ def with_models(page: dict[str, Any], models: Models) -> dict[str, Any]:
             page_of_all = paths["/invocations/{pipeline}"]["post"]
             rows = {"type": "array", "items": _row_schema(served)}
             body = {"type": "object", "required": ["instances"], "properties": {"instances": rows}}
-            content = {"application/json": {"schema": body}}
+            content = {**page_of_all["requestBody"]["content"], "application/json": {"schema": body}}
             paths[f"/invocations/{name}"] = {
                 "post": {
                     **{key: value for key, value in page_of_all.items() if key != "parameters"},
@@ -83,7 +89,7 @@ def with_models(page: dict[str, Any], models: Models) -> dict[str, Any]:
                     "requestBody": {"required": True, "content": content},
                 }
             }
-    return {**page, "paths": paths}
+    return {**page, "paths": paths, "components": {**page["components"], "securitySchemes": _KEYS}}
 
 
 def _row_schema(served: Served) -> dict[str, Any]:
@@ -105,9 +111,14 @@ def _row_schema(served: Served) -> dict[str, Any]:
     told = {
         served.key: {
             "type": ["string", "integer", "null"],
-            "description": "Names the event.",
+            "description": "Names the event, for its label to find this answer. If it is left out, one is invented, "
+            "and no label ever does.",
         },
-        served.date: {"type": ["string", "null"], "format": "date", "description": "The event's day."},
+        served.date: {
+            "type": ["string", "null"],
+            "format": "date",
+            "description": "The event's day; today, if left out.",
+        },
     }
     return {"type": "object", "required": list(columns), "properties": columns | told}
 

@@ -5,6 +5,7 @@ from typing import Any, ClassVar
 
 import msgspec
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from include.errors import BadRequestError
 from include.pipeline import ANSWER_ID
@@ -14,6 +15,13 @@ from include.serving.limits import endpoint_limits
 from include.serving.model import Served
 
 Rows = list[dict[str, Any]]
+
+# What is often sent instead of a stream, by how it begins; Arrow's own words for these are about bytes of metadata.
+_MISTAKEN = {
+    b"ARROW1": "it is Arrow's file format (Feather). Write the stream format, with `pa.ipc.new_stream`.",
+    b"PAR1": "it is Parquet. Write the table with `pa.ipc.new_stream`.",
+    b"{": "it looks like JSON. Send JSON with the Content-Type application/json.",
+}
 
 
 class Format(ABC):
@@ -54,7 +62,7 @@ class Arrow(Format):
 
     @staticmethod
     def rows_of(body: bytes) -> Rows:
-        """Return the rows of a table; a date is the text that JSON would have."""
+        """Return the rows of a table; a date, and a timestamp at midnight, is the text that JSON would have."""
         try:
             refuse_compressed(body)
             with pa.ipc.open_stream(body) as reader:
@@ -64,9 +72,11 @@ class Arrow(Format):
                 table = pa.Table.from_batches(batches, reader.schema)
             table.validate(full=True)  # what a stranger's offsets point at
             refuse_folded(table)
-            rows: Rows = table.cast(_in_words(table.schema)).to_pylist()
+            columns = [_as_in_json(column) for column in table.columns]
+            rows: Rows = pa.Table.from_arrays(columns, table.column_names).to_pylist()
         except (pa.ArrowException, OSError) as error:
-            raise BadRequestError(f"The body is no Arrow stream: {error}", status=400, reason="not_arrow") from error
+            why = next((said for start, said in _MISTAKEN.items() if body.startswith(start)), str(error))
+            raise BadRequestError(f"The body is no Arrow stream: {why}", status=400, reason="not_arrow") from error
         if not rows:
             raise BadRequestError("The table has no rows.", status=400, reason="rows", field="instances")
         return rows
@@ -92,9 +102,12 @@ JSON, ARROW = Json(), Arrow()
 FORMATS: dict[str, Format] = {each.media_type: each for each in (JSON, ARROW)}
 
 
-def _in_words(schema: pa.Schema) -> pa.Schema:
-    kinds = [pa.string() if pa.types.is_date(field.type) else field.type for field in schema]
-    return pa.schema(list(zip(schema.names, kinds, strict=True)))
+def _as_in_json(column: pa.ChunkedArray) -> pa.ChunkedArray:
+    if pa.types.is_decimal(column.type):
+        return column.cast(pa.float64())
+    if pa.types.is_timestamp(column.type):  # a day, as pandas has it
+        return pc.replace_substring_regex(column.cast(pa.string()), r"^(\S+) 00:00:00(\.0+)?$", r"\1")
+    return column.cast(pa.string()) if pa.types.is_temporal(column.type) else column
 
 
 def _as_map(value: Any) -> Any:

@@ -41,10 +41,11 @@ def read_instances(rows: list[dict[str, Any]], *, key: str, day: str, features: 
     """
     if len(rows) == 1 and (one := _one_row(rows[0], features)):
         return Instances([_key_of(rows[0].get(key), key, 0)], [_day_of(rows[0].get(day), day, 0)], one)
-    columns: dict[str, list[Any]] = {}
-    columns |= {name: _numbers(rows, name) for name in features.numeric}
-    columns |= {name: _column(rows, name, _check_text) for name in (*features.categorical, *features.text)}
-    columns |= {name: [_picture(value) for value in _column(rows, name, _check_picture)] for name in features.image}
+    try:
+        columns = _columns(rows, features)
+    except BadRequestError as error:
+        _check_all_there(rows[error.row or 0], features, error)
+        raise
     return Instances(
         keys=[_key_of(row.get(key), key, number) for number, row in enumerate(rows)],
         days=[_day_of(row.get(day), day, number) for number, row in enumerate(rows)],
@@ -73,6 +74,23 @@ def _one_row(row: dict[str, Any], features: Features) -> dict[str, list[Any]] | 
         name: [None if value is None else float(value)] for name, value in zip(features.numeric, numbers, strict=True)
     }
     return columns | {name: [word] for name, word in zip(texts, words, strict=True)}
+
+
+def _columns(rows: list[dict[str, Any]], features: Features) -> dict[str, list[Any]]:
+    columns: dict[str, list[Any]] = {}
+    columns |= {name: _numbers(rows, name) for name in features.numeric}
+    columns |= {name: _column(rows, name, _check_text) for name in (*features.categorical, *features.text)}
+    columns |= {name: [_picture(value) for value in _column(rows, name, _check_picture)] for name in features.image}
+    return columns
+
+
+def _check_all_there(row: dict[str, Any], features: Features, error: BadRequestError) -> None:
+    """Say of a row that lacks a feature which ones it lacks, all at once."""
+    names = (*features.numeric, *features.categorical, *features.text, *features.image)
+    missing = [name for name in names if name not in row]
+    if error.field in missing and len(missing) > 1:
+        said = f"{', '.join(map(repr, missing))} are missing; send null for what is not known."
+        raise BadRequestError(said, field=error.field, row=error.row) from error
 
 
 def rows_of(body: bytes) -> list[dict[str, Any]]:

@@ -5,6 +5,7 @@ A token is 256 random bits, which nobody finds by trying: its hash need be neith
 
 import fcntl
 import hashlib
+import re
 import secrets
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -21,22 +22,31 @@ from include.settings import Settings
 from include.spelling import did_you_mean
 from include.strict import Strict
 
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,62}")
+
 
 class Key(Strict):
     """One token of a caller; while a rotation overlaps, a caller has two."""
 
-    name: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,62}$")
+    name: str
     sha256: str = Field(pattern="^[0-9a-f]{64}$")
     made_at: AwareDatetime
     expires_at: AwareDatetime | None = None
     rate: str | None = None  # as the library `limits` writes it: 100/second
     pipelines: tuple[str, ...] | None = None  # none: all
 
+    @field_validator("name")
+    @classmethod
+    def _check_name(cls, name: str) -> str:
+        if not _NAME.fullmatch(name):
+            raise ValueError("1 to 63 letters, digits, dots, hyphens and underscores, the first a letter or digit")
+        return name
+
     @field_validator("rate")
     @classmethod
     def _check_rate(cls, rate: str | None) -> str | None:
-        if rate is not None and (len(limits.parse_many(rate)) != 1 or limits.parse(rate).amount < 1):
-            raise ValueError(f"'{rate}' is no rate such as 100/second or 5 per 10 minutes")
+        if rate is not None and not _is_rate(rate):
+            raise ValueError(f"'{rate}' is no rate such as 100/second, 20/minute or 5 per 10 minutes")
         return rate
 
     def is_expired(self, now: datetime) -> bool:
@@ -117,6 +127,14 @@ def revoke_key(settings: Settings, name: str) -> int:
     return len(keys)
 
 
+def _is_rate(rate: str) -> bool:
+    try:
+        (found,) = limits.parse_many(rate)
+    except ValueError:  # none that can be read, or several
+        return False
+    return found.amount > 0
+
+
 def _named(keys: list[Key], name: str) -> list[Key]:
     found = [key for key in keys if key.name == name]
     if not found:
@@ -136,7 +154,8 @@ def _new(name: str, rate: str | None, pipelines: tuple[str, ...] | None, now: da
 
 def _wrong(error: ValidationError) -> str:
     # Not as pydantic says it, which quotes what it found.
-    return "; ".join(f"{'.'.join(map(str, each['loc']))}: {each['msg']}" for each in error.errors())
+    said = [(".".join(map(str, each["loc"])), each["msg"].removeprefix("Value error, ")) for each in error.errors()]
+    return "; ".join(f"{place}: {message}" for place, message in said)
 
 
 @contextmanager

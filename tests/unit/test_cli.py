@@ -3,6 +3,7 @@ from typer.testing import CliRunner
 
 from include import cli
 from include.errors import ConfigError
+from include.settings import ROOT
 
 
 def test_an_error_is_printed_as_it_is_also_where_it_looks_like_markup(monkeypatch, capsys):
@@ -27,6 +28,14 @@ def test_rollback_goes_to_the_champion_before_and_says_so(monkeypatch):
 
     assert told.output == "rides.v3 serves again.\n"
     assert asked == [("rides", None), ("rides", "it answers rubbish", 3)]
+
+
+def test_a_rollback_needs_a_reason_as_long_as_the_dag_asks_for():
+    told = CliRunner().invoke(cli.app, ["rollback", "rides", "--reason", "x"])
+
+    assert told.exit_code == 2
+    assert f"{cli.SHORTEST_REASON} characters or more" in told.output
+    assert f"minLength={cli.SHORTEST_REASON}," in (ROOT / "dags" / "rollback.py").read_text()
 
 
 def test_where_there_is_nothing_to_go_back_to_it_is_a_sentence(monkeypatch, capsys, settings):

@@ -78,6 +78,14 @@ def test_the_shipped_pipelines_load():
             "'source.labels.delay_day': Extra inputs are not permitted (got 2). Did you mean 'delay_days'?",
         ),
         (lambda it: it["source"]["events"].update(path="e/{date}.txt"), "ends in none of .csv, .jsonl, .parquet"),
+        (
+            lambda it: it["rollout"].update(shadow=False),
+            "(got False). YAML reads yes, no, on and off as true and false: write none.",
+        ),
+        (
+            lambda it: it["training"]["features"]["categorical"].append(False),
+            "YAML reads yes, no, on and off as true and false: quote the word.",
+        ),
         (lambda it: it["source"]["events"].update(format="cvs"), "Did you mean 'csv'?"),
         (
             lambda it: it["source"].update(events={"connection": "shop", "table": "rides"}),

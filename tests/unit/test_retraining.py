@@ -63,7 +63,9 @@ def test_a_run_by_hand_says_who_started_it(rides):
 def test_by_hand_nothing_is_trained_beside_a_request_on_its_way_unless_forced(rides, filed):
     retraining.claim(rides, filed, "run-1", {})
 
-    with pytest.raises(AlreadyOnItsWayError, match=r"rides\.quality\.p1 .*claimed by run-1.*'force'"):
+    with pytest.raises(
+        AlreadyOnItsWayError, match=r"rides\.quality\.p1 .*\(claimed by run-1\): it fell\. Wait .*'force'"
+    ):
         retraining.claim(rides, None, "manual-1", FORM)
 
     forced = retraining.claim(rides, None, "manual-1", {**FORM, "force": True})

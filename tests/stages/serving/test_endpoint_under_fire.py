@@ -1,15 +1,21 @@
 """A real uvicorn process with a real model, asked what it should not be asked."""
 
+import re
 import socket
 import threading
 import time
 from collections import Counter
 from contextlib import suppress
+from datetime import date
 
 import httpx
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
-from soak.endpoint import serving
+from include.settings import ROOT
+from soak.endpoint import ROWS, made_up, serving
 from soak.fuzz import ask, drive, too_many_rows
 
 PATH = "/invocations/flight_delays"
@@ -52,6 +58,26 @@ def test_every_request_is_answered_or_refused_in_words(endpoint, client):
     assert not {status for status in counts if not status.startswith(("2", "4"))}
     assert {"200", "400", "422"} <= set(counts), "sound and unsound ones were among them"
     assert "failed" not in outcomes(client)
+
+
+def test_the_documented_arrow_example_runs(endpoint, tmp_path, monkeypatch):
+    features = made_up(endpoint.pipeline.training.features, np.random.default_rng(0))
+    named = {"flight_id": [f"f{number}" for number in range(ROWS)], "flight_date": [date(2013, 7, 22)] * ROWS}
+    pq.write_table(pa.table(named | features), tmp_path / "rows.parquet")
+    monkeypatch.chdir(tmp_path)
+    (example,) = re.findall(r"```python\n(.*?)```", (ROOT / "docs" / "endpoint.md").read_text(), re.DOTALL)
+    found = {}
+
+    exec(example.replace("http://127.0.0.1:8090", endpoint.url), found)  # noqa: S102
+
+    assert found["answers"].column_names == ["answer_id", "flight_id", "prediction"]
+    assert found["answers"]["flight_id"].to_pylist() == named["flight_id"]
+
+
+def test_a_slash_too_many_leads_back(client):
+    answer = client.post(f"{PATH}/")
+
+    assert (answer.status_code, answer.content) == (307, b"")
 
 
 def test_a_hundred_thousand_rows_are_refused(endpoint, client):

@@ -4,7 +4,7 @@ import pytest
 from typer.testing import CliRunner
 
 from include.cli import app, main
-from include.serving.keys import digest_of, read_keys
+from include.serving.keys import digest_of, keys_path, read_keys
 
 
 @pytest.fixture
@@ -45,13 +45,14 @@ def test_a_rotated_key_says_how_long_the_token_before_is_good(evergreen, setting
     assert evergreen("list").count("shop") == 2
 
 
-def test_whoever_revokes_the_last_key_is_told_that_nobody_may_ask(evergreen):
+def test_whoever_revokes_the_last_key_is_told_that_nobody_may_ask(evergreen, settings):
     assert "everybody may ask" in evergreen("list")
     evergreen("add", "shop")
     evergreen("add", "other")
 
     assert "nobody" not in evergreen("revoke", "shop")
-    assert "nobody may ask" in evergreen("revoke", "other")
+    said = evergreen("revoke", "other")
+    assert f"nobody may ask. Add one, or remove {keys_path(settings)} to" in said
     assert "nobody may ask" in evergreen("list")
 
 

@@ -1,7 +1,9 @@
 from contextlib import suppress
-from datetime import date
+from datetime import date, datetime
+from decimal import Decimal
 
 import pyarrow as pa
+import pyarrow.feather
 import pytest
 from fastapi.testclient import TestClient
 from hypothesis import given
@@ -32,6 +34,12 @@ def stream(columns, compression=None):
     return sink.getvalue().to_pybytes()
 
 
+def feather(columns):
+    sink = pa.BufferOutputStream()
+    pa.feather.write_feather(pa.table(columns), sink, compression="uncompressed")
+    return sink.getvalue().to_pybytes()
+
+
 @pytest.fixture
 def client(settings, make_model):
     declare(settings, State("rides", 1, 7, *make_model("m1", task=Multiclass(("AA", "UA")))))
@@ -59,13 +67,21 @@ def test_an_arrow_stream_is_answered_by_one_with_the_answers_that_json_gets(clie
     ("body", "said"),
     [
         (b"", "no Arrow stream"),
-        (b"{}", "no Arrow stream"),
+        (b'{"instances": []}', "it looks like JSON. Send JSON with"),
+        (feather(ROWS), "it is Arrow's file format (Feather). Write the stream format, with `pa.ipc.new_stream`"),
+        (b"PAR1" + bytes(80), "it is Parquet"),
         (stream(ROWS)[:-40], "no Arrow stream"),
         (stream({"distance": pa.array([], pa.float64())}), "no rows"),
         (stream({**ROWS, "distance": ["far", "near"]}), "'distance' is a string"),
         (stream({**ROWS, "carrier": [b"AA", b"UA"]}), "'carrier' is a bytes"),
         (stream({**ROWS, "distance": [float("nan"), 1.0]}), "'distance' is NaN"),
-        (stream({"ride_id": ["r1"]}), "'distance' is missing"),
+        (stream({"ride_id": ["r1"]}), "'distance', 'carrier' are missing"),
+        (
+            stream({**ROWS, "day": [datetime(2020, 1, 2, 10), None]}),
+            "'day' is '2020-01-02 10:00:00.000000', expected a date",
+        ),
+        (stream({**ROWS, "day": pa.array([2**62, None], pa.timestamp("s"))}), "expected a date as YYYY-MM-DD"),
+        (stream({**ROWS, "distance": pa.array([2**62, None], pa.duration("s"))}), "'distance' is a string"),
     ],
 )
 def test_what_is_wrong_in_a_stream_is_said(client, body, said):
@@ -73,6 +89,15 @@ def test_what_is_wrong_in_a_stream_is_said(client, body, said):
 
     assert answer.status_code in {400, 422}
     assert said in answer.json()["error"]
+
+
+def test_decimals_are_numbers_and_timestamps_at_midnight_are_days():
+    days = [datetime(2020, 1, 2), None]
+    distances = pa.array([Decimal("2.50"), None])
+
+    for unit in ("s", "us", "ns"):
+        rows = ARROW.rows_of(stream({"day": pa.array(days, pa.timestamp(unit)), "distance": distances}))
+        assert rows == [{"day": "2020-01-02", "distance": 2.5}, {"day": None, "distance": None}]
 
 
 def test_a_few_bytes_that_say_to_be_very_many_rows_are_refused(monkeypatch):
@@ -119,11 +144,24 @@ def test_no_bytes_are_a_failure_of_ours(body):
 
 
 def test_the_description_has_a_page_for_each_model_with_what_training_has_seen(client, settings):
-    page = client.get("/openapi.json").json()["paths"]["/invocations/rides"]["post"]
+    described = client.get("/openapi.json").json()
+    page = described["paths"]["/invocations/rides"]["post"]
 
     row = page["requestBody"]["content"]["application/json"]["schema"]["properties"]["instances"]["items"]
     assert page["summary"] == "Ask rides, version 7"
+    assert STREAM["Content-Type"] in page["requestBody"]["content"]
+    assert {"408", "415"} <= set(page["responses"])
     assert row["required"] == ["distance", "carrier"]
     assert set(row["properties"]) == {"distance", "carrier", "ride_id", "day"}
     assert row["properties"]["distance"]["description"].startswith("In training between -")
     assert "'AA'" in row["properties"]["carrier"]["description"]
+
+
+def test_the_description_names_both_ways_to_send_a_key_and_needs_neither(client):
+    described = client.get("/openapi.json").json()
+
+    schemes = described["components"]["securitySchemes"]
+    assert {each["type"] for each in schemes.values()} == {"http", "apiKey"}
+    for path in ("/invocations", "/invocations/{pipeline}", "/invocations/rides"):
+        assert described["paths"][path]["post"]["security"] == [{}, *({name: []} for name in schemes)]
+    assert "security" not in described["paths"]["/metrics"]["get"]

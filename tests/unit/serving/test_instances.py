@@ -36,6 +36,13 @@ def test_key_and_date_may_be_left_out():
     assert isinstance(found.columns["distance"][0], float)
 
 
+def test_all_that_a_row_lacks_is_said_at_once():
+    with pytest.raises(BadRequestError, match=r"^'distance', 'carrier' are missing; send null") as refused:
+        read({"instances": [GOOD, {"ride_id": "r2"}]})
+
+    assert (refused.value.field, refused.value.row) == ("distance", 1)
+
+
 def test_pictures_come_in_base64_or_as_lists_and_stay_text():
     features = Features(text={"note": {}}, image={"photo": {"height": 4, "width": 4}})
     photos = ["aGVsbG8=", [[1, 2], [3, 4]], None]
