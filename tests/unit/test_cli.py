@@ -21,11 +21,12 @@ def test_rollback_goes_to_the_champion_before_and_says_so(monkeypatch, rides):
     asked = []
     monkeypatch.setattr("include.cli.load_pipeline", lambda _name: rides)
     monkeypatch.setattr("include.promotion.version_before", lambda name, to: asked.append((name, to)) or 3)
+    monkeypatch.setattr("include.promotion.rollback_told", lambda name, to: f"{name} goes back to v{to}.")
     monkeypatch.setattr("include.promotion.rollback", lambda *what: asked.append(what) or "rides.v3")
 
     told = CliRunner().invoke(cli.app, ["rollback", "rides", "--reason", "it answers rubbish"])
 
-    assert told.output == "rides.v3 serves again.\n"
+    assert told.output == "rides goes back to v3.\nDone: rides.v3 serves.\n"
     assert asked == [("rides", None), ("rides", "it answers rubbish", 3)]
 
 
