@@ -2,6 +2,7 @@
 
 import logging
 import time
+from dataclasses import dataclass
 
 import httpx
 from sqlalchemy.orm import Session
@@ -19,6 +20,14 @@ log = logging.getLogger(__name__)
 POLL_SECONDS = 0.1
 # A rollback may bring back what served before; "promoting" stands for one that was killed half-way.
 _REINSTATED_FROM = ("retired", "rolled_back", "promoting")
+
+
+@dataclass(frozen=True)
+class _Back:
+    """A rollback: why, and what its target stays if the endpoint does not take it up."""
+
+    reason: str
+    stays: str
 
 
 def approved_release(pipeline_name: str, version: int | None = None) -> str:
@@ -129,10 +138,11 @@ def rollback(pipeline_name: str, reason: str, to_version: int, *, timeout_second
         trial = releases.tried_beside(session, pipeline_name)
         for tried in trial:
             releases.give_up_promotion(session, tried.id, note=reason, becomes="rolled_back")
+        back = _Back(reason, stays="rolled_back" if target.status == "rolled_back" else "retired")
         fence = None if is_done else releases.begin_promotion(session, target.id, again_from=_REINSTATED_FROM)
         target = releases.get_release(session, target.id)
     if fence is not None:
-        _put_forward(settings, target, fence, rolled_back_because=reason, timeout_seconds=timeout_seconds)
+        _put_forward(settings, target, fence, back=back, timeout_seconds=timeout_seconds)
         return target.id
     state = reconcile(pipeline_name, after_trial=bool(trial))
     if state and (why := wait_until_acknowledged(settings.endpoint_url, state, timeout_seconds)[0]):
@@ -174,14 +184,14 @@ def _put_forward(
     *,
     timeout_seconds: float,
     by_itself: bool = False,
-    rolled_back_because: str | None = None,
+    back: _Back | None = None,
 ) -> str | None:
     state = state_of(release, fence)
     declare(settings, state)
     why, is_refused = wait_until_acknowledged(settings.endpoint_url, state, timeout_seconds)
     if why:
         # What the endpoint cannot load it never will; what it has not answered may succeed at the next try.
-        becomes = "retired" if rolled_back_because is not None else "failed" if is_refused else "approved"
+        becomes = back.stays if back else "failed" if is_refused else "approved"
         undo(settings, release, fence, note=f"The endpoint did not acknowledge it: {why}", becomes=becomes)
         raise EndpointError(
             f"The endpoint at {settings.endpoint_url} did not acknowledge {release.id} (generation {fence}) within "
@@ -190,7 +200,7 @@ def _put_forward(
     with open_ledger(settings.ledger_url) as session:
         held = held_by(session, release) if by_itself else None
         if held is None:
-            _enter_champion(session, release, fence, rolled_back_because)
+            _enter_champion(session, release, fence, back)
     if held:
         return hold(settings, release, held)
     log.info("%s is the champion (generation %s).", release.id, fence)
@@ -198,19 +208,19 @@ def _put_forward(
     return None
 
 
-def _enter_champion(session: Session, release: Release, fence: int, rolled_back_because: str | None) -> None:
+def _enter_champion(session: Session, release: Release, fence: int, back: _Back | None) -> None:
     before = releases.champion_of(session, release.pipeline)
     # Who goes forward again to a newer version takes a rollback back: the champion until then was not at fault.
-    is_left = rolled_back_because is not None and before is not None and release.version < before.version
+    is_left = back is not None and before is not None and release.version < before.version
     becomes = "rolled_back" if is_left else "retired"
     releases.finish_promotion(session, release.id, fence, predecessor_becomes=becomes)
-    if rolled_back_because is None:
+    if back is None:
         return
     place = f" in place of v{before.version}" if before else ""
-    releases.get_release(session, release.id).note = f"Put back by hand{place}: {rolled_back_because}"
+    releases.get_release(session, release.id).note = f"Put back by hand{place}: {back.reason}"
     if before:
-        gave_way = f"Gave way to v{release.version} again: {rolled_back_because}"
-        releases.get_release(session, before.id).note = rolled_back_because if is_left else gave_way
+        gave_way = f"Gave way to v{release.version} again: {back.reason}"
+        releases.get_release(session, before.id).note = back.reason if is_left else gave_way
 
 
 def held_by(session: Session, release: Release) -> str | None:

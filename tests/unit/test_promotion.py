@@ -322,6 +322,13 @@ def test_a_rollback_the_endpoint_refuses_leaves_the_champion_and_the_target_as_t
     assert [status_of(f"rides.v{version}") for version in (1, 2)] == ["retired", "champion"]
     assert declared_version(settings) == 2
 
+    endpoint.refused_versions = {2}
+    promotion.rollback("rides", "bad", 1)
+    with pytest.raises(EndpointError):
+        promotion.rollback("rides", "it was right", 2, timeout_seconds=0.05)
+
+    assert [status_of(f"rides.v{version}") for version in (1, 2)] == ["champion", "rolled_back"]
+
 
 def test_reconciling_rewrites_a_state_that_differs_from_the_ledger(approve, settings, aliases):
     promotion.promote(approve())
