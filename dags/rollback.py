@@ -1,7 +1,7 @@
 """
 ### Roll back
 
-Puts an earlier champion back behind the endpoint, at once. Started by hand.
+Puts an earlier champion back behind the endpoint, at once, or ends the trial that is under way. Started by hand.
 
 **On failure**: safe to clear. The message says which versions can be put back.
 """

@@ -108,8 +108,9 @@ def rollback(
     from include import promotion
 
     name = pipeline_named(pipeline)
-    release_id = promotion.rollback(name, reason, promotion.version_before(name, to))
-    console.print(f"{release_id} serves again.", markup=False)
+    version = promotion.version_before(name, to)
+    console.print(promotion.rollback_told(name, version), markup=False)
+    console.print(f"Done: {promotion.rollback(name, reason, version)} serves.", markup=False)
 
 
 app.add_typer(quarantine.app, name="quarantine")

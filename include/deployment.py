@@ -11,25 +11,56 @@ from include.serving.state import Challenger, State
 
 
 def choose_target(champion: Release | None, known: Sequence[Release], to_version: int | None) -> Release:
-    """Return the release a rollback goes to: the version asked for, one half-way back already, or the last to serve.
+    """Return the release a rollback goes to: the version asked for, one half-way back already, or the one before.
+
+    The one before is what served last of the versions older than the champion; not one that was rolled back itself and
+    never put back since: that one goes forward again by its number only.
 
     :raises StaleReleaseError: if there is none.
     """
-    # What has served and is not newer than the champion can be gone back to; a "promoting" newer one is a deploy.
     served = [release for release in known if release.serving_at is not None and release.status != "removed"]
     if to_version is not None:
         fitting = [release for release in served if release.version == to_version]
     else:
         fitting = [release for release in served if release.status == "promoting"] or [
-            release for release in served if release.status == "retired"
+            release
+            for release in served
+            if release.status == "retired" and (champion is None or release.version < champion.version)
         ]
     if not fitting:
         raise StaleReleaseError(
             f"Nothing to roll back to: wanted {'the one before' if to_version is None else f'version {to_version}'}, "
             f"the champion is {champion.id if champion else 'none'}, versions that have served: "
-            f"{[release.version for release in served]}."
+            f"{[release.version for release in served]}. One of these is put back by its number: `evergreen rollback "
+            "PIPELINE --to VERSION`, or `to_version` of the DAG."
         )
-    return max(fitting, key=lambda release: str(release.serving_at))
+    return max(fitting, key=_began)
+
+
+def rollback_in_words(
+    champion: Release | None, target: Release, known: Sequence[Release], tried: Sequence[Release]
+) -> str:
+    """Return what a rollback to a release is about to do, and why it goes there."""
+    if champion is None:
+        return f"No version serves; {target.id} is put back."
+    if target.id == champion.id:
+        ends = " and ".join(f"v{release.version}" for release in tried)
+        return f"The trial of {ends} is over; {target.id} goes on." if tried else f"{target.id} serves already."
+    if target.version > champion.version:
+        return f"{target.id} is put back in place of v{champion.version}, which stays the one before it."
+    passed = [
+        f"v{release.version}"
+        for release in sorted(known, key=lambda release: release.version)
+        if release.status == "rolled_back" and target.version < release.version < champion.version
+        if release.serving_at is not None
+    ]
+    over = f" {' and '.join(passed)}: rolled back and not put back since, so passed over." if passed else ""
+    since = f"{target.serving_at:%Y-%m-%d %H:%M} UTC"
+    return f"Back from v{champion.version} to {target.id}, which began to serve at {since}.{over}"
+
+
+def _began(release: Release) -> str:
+    return str(release.serving_at)
 
 
 def is_declared(state: State | None, champion: Release) -> bool:

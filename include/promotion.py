@@ -2,13 +2,14 @@
 
 import logging
 import time
+from dataclasses import dataclass
 
 import httpx
 from sqlalchemy.orm import Session
 
 from include import people
 from include.config import load_pipeline
-from include.deployment import choose_target, has_acknowledged, is_declared, state_of
+from include.deployment import choose_target, has_acknowledged, is_declared, rollback_in_words, state_of
 from include.errors import EndpointError, StaleReleaseError
 from include.ledger import Release, open_ledger, pauses, releases
 from include.serving.state import State, declare, read_state, withdraw
@@ -21,10 +22,18 @@ POLL_SECONDS = 0.1
 _REINSTATED_FROM = ("retired", "rolled_back", "promoting")
 
 
+@dataclass(frozen=True)
+class _Back:
+    """A rollback: why, and what its target stays if the endpoint does not take it up."""
+
+    reason: str
+    stays: str
+
+
 def approved_release(pipeline_name: str, version: int | None = None) -> str:
     """Return the id of the newest approved release, or of the version asked for.
 
-    :raises StaleReleaseError: if there is none.
+    :raises StaleReleaseError: if there is none, or the version asked for is not on its way and not the champion.
     """
     with open_ledger() as session:
         known = releases.releases_of(session, pipeline_name)
@@ -40,7 +49,15 @@ def approved_release(pipeline_name: str, version: int | None = None) -> str:
             f"There is nothing to deploy: '{pipeline_name}' has no such thing as {wanted}. Releases: {listed}. "
             "Start a training, or name another version; a former champion is put back by `rollback`."
         )
-    return fitting[0].id
+    found = fitting[0]
+    if found.status not in {"approved", "promoting", "champion"}:
+        way = (
+            f"A former champion is put back by `evergreen rollback {pipeline_name} --to {found.version} --reason WHY`."
+            if found.serving_at is not None and found.status != "removed"
+            else "Only an approved release can be: name another version, or start a training."
+        )
+        raise StaleReleaseError(f"{found.id} is {found.status}, so it cannot be deployed. {way}")
+    return found.id
 
 
 def promote(release_id: str, *, by_itself: bool = False, timeout_seconds: float = 30.0) -> str | None:
@@ -98,6 +115,12 @@ def version_before(pipeline_name: str, to_version: int | None = None) -> int:
         return choose_target(champion, releases.releases_of(session, pipeline_name), to_version).version
 
 
+def rollback_told(pipeline_name: str, to_version: int) -> str:
+    """Return in words what a rollback to a version is about to do."""
+    with open_ledger() as session:
+        return _told(session, pipeline_name, to_version)
+
+
 def rollback(pipeline_name: str, reason: str, to_version: int, *, timeout_seconds: float = 30.0) -> str:
     """Put a former champion back, or end what is tried beside this one, and return the release's id that serves then.
 
@@ -111,22 +134,32 @@ def rollback(pipeline_name: str, reason: str, to_version: int, *, timeout_second
         champion = releases.champion_of(session, pipeline_name)
         target = choose_target(champion, releases.releases_of(session, pipeline_name), to_version)
         is_done = champion is not None and target.id == champion.id
-        for tried in releases.tried_beside(session, pipeline_name):
-            releases.give_up_promotion(session, tried.id, note=f"Rolled back: {reason}", becomes="rolled_back")
+        log.info("%s", _told(session, pipeline_name, to_version))
+        trial = releases.tried_beside(session, pipeline_name)
+        for tried in trial:
+            releases.give_up_promotion(session, tried.id, note=reason, becomes="rolled_back")
+        back = _Back(reason, stays="rolled_back" if target.status == "rolled_back" else "retired")
         fence = None if is_done else releases.begin_promotion(session, target.id, again_from=_REINSTATED_FROM)
         target = releases.get_release(session, target.id)
     if fence is not None:
-        _put_forward(settings, target, fence, rolled_back_because=reason, timeout_seconds=timeout_seconds)
+        _put_forward(settings, target, fence, back=back, timeout_seconds=timeout_seconds)
         return target.id
-    state = reconcile(pipeline_name)
+    state = reconcile(pipeline_name, after_trial=bool(trial))
     if state and (why := wait_until_acknowledged(settings.endpoint_url, state, timeout_seconds)[0]):
         raise EndpointError(f"The endpoint at {settings.endpoint_url} did not acknowledge {target.id}: {why}.")
     return target.id
 
 
-def reconcile(pipeline_name: str) -> State | None:
+def _told(session: Session, pipeline_name: str, to_version: int) -> str:
+    champion, known = releases.champion_of(session, pipeline_name), releases.releases_of(session, pipeline_name)
+    target = choose_target(champion, known, to_version)
+    return rollback_in_words(champion, target, known, releases.tried_beside(session, pipeline_name))
+
+
+def reconcile(pipeline_name: str, *, after_trial: bool = False) -> State | None:
     """Make the endpoint's declared state and the registry's alias say what the ledger says.
 
+    :param after_trial: a trial has just been ended: that the state still names it is no surprise.
     :returns: the state, if it had to be declared again.
     """
     settings = load_settings()
@@ -136,7 +169,8 @@ def reconcile(pipeline_name: str) -> State | None:
             return None  # nothing to say, or a promotion is about to change it
         state = None
         if not is_declared(_declared(settings, pipeline_name), champion):
-            log.warning("%s: the declared state is not %s; it is written again.", pipeline_name, champion.id)
+            if not after_trial:
+                log.warning("%s: the declared state is not %s; it is written again.", pipeline_name, champion.id)
             state = state_of(champion, releases.renew_fence(session, champion.id))
             declare(settings, state)
     _point_alias(champion)
@@ -150,14 +184,14 @@ def _put_forward(
     *,
     timeout_seconds: float,
     by_itself: bool = False,
-    rolled_back_because: str | None = None,
+    back: _Back | None = None,
 ) -> str | None:
     state = state_of(release, fence)
     declare(settings, state)
     why, is_refused = wait_until_acknowledged(settings.endpoint_url, state, timeout_seconds)
     if why:
         # What the endpoint cannot load it never will; what it has not answered may succeed at the next try.
-        becomes = "retired" if rolled_back_because is not None else "failed" if is_refused else "approved"
+        becomes = back.stays if back else "failed" if is_refused else "approved"
         undo(settings, release, fence, note=f"The endpoint did not acknowledge it: {why}", becomes=becomes)
         raise EndpointError(
             f"The endpoint at {settings.endpoint_url} did not acknowledge {release.id} (generation {fence}) within "
@@ -166,7 +200,7 @@ def _put_forward(
     with open_ledger(settings.ledger_url) as session:
         held = held_by(session, release) if by_itself else None
         if held is None:
-            _enter_champion(session, release, fence, rolled_back_because)
+            _enter_champion(session, release, fence, back)
     if held:
         return hold(settings, release, held)
     log.info("%s is the champion (generation %s).", release.id, fence)
@@ -174,12 +208,19 @@ def _put_forward(
     return None
 
 
-def _enter_champion(session: Session, release: Release, fence: int, rolled_back_because: str | None) -> None:
+def _enter_champion(session: Session, release: Release, fence: int, back: _Back | None) -> None:
     before = releases.champion_of(session, release.pipeline)
-    becomes = "retired" if rolled_back_because is None else "rolled_back"
+    # Who goes forward again to a newer version takes a rollback back: the champion until then was not at fault.
+    is_left = back is not None and before is not None and release.version < before.version
+    becomes = "rolled_back" if is_left else "retired"
     releases.finish_promotion(session, release.id, fence, predecessor_becomes=becomes)
-    if before and rolled_back_because is not None:
-        releases.get_release(session, before.id).note = rolled_back_because
+    if back is None:
+        return
+    place = f" in place of v{before.version}" if before else ""
+    releases.get_release(session, release.id).note = f"Put back by hand{place}: {back.reason}"
+    if before:
+        gave_way = f"Gave way to v{release.version} again: {back.reason}"
+        releases.get_release(session, before.id).note = back.reason if is_left else gave_way
 
 
 def held_by(session: Session, release: Release) -> str | None:

@@ -75,6 +75,8 @@ def advance(release_id: str, *, by_itself: bool = False, timeout_seconds: float 
             releases.keep_rollout(session, release_id, seen_at=moment.isoformat())
     if champion is None or release.id == champion.id:
         return Progress(is_over=True)  # there is nothing to compare with
+    if release.status not in {"approved", "promoting"}:  # also where all steps are done: it may have been rolled back
+        raise StaleReleaseError(f"{release.id} is {release.status}: {release.note or 'it cannot be tried'}.")
     if held:
         return Progress(is_over=False, held=hold(settings, release, held))
     trial = Trial(load_pipeline(release.pipeline), release, champion)
@@ -83,10 +85,8 @@ def advance(release_id: str, *, by_itself: bool = False, timeout_seconds: float 
         return Progress(is_over=True)
     if release.status == "promoting" and trial.notes.get("fence") == release.fence:
         number = _look(trial, number, moment)
-    elif release.status in {"approved", "promoting"}:
-        _begin(trial, number, timeout_seconds)
     else:
-        raise StaleReleaseError(f"{release.id} is {release.status}: {release.note or 'it cannot be tried'}.")
+        _begin(trial, number, timeout_seconds)
     return Progress(is_over=number >= len(trial.shares))
 
 

@@ -7,7 +7,9 @@ from typing import Any
 from rich.markup import escape
 from rich.table import Column, Table
 
+from include.deployment import steps_of
 from include.ledger import Release
+from include.policy import Rollout
 
 
 def rollout_table(known: Iterable[Release]) -> Table:
@@ -19,13 +21,18 @@ def rollout_table(known: Iterable[Release]) -> Table:
     return table
 
 
-def under_way(release: Release) -> str:
+def under_way(release: Release, policy: Rollout) -> str:
     """Return how far a release's rollout has come; empty if it is not being tried."""
     notes = release.rollout or {}
     if release.status != "promoting" or release.serving_at is not None or not notes.get("fence"):
         return ""
     began = datetime.fromisoformat(notes["began_at"])
-    return f"version {release.version} is tried beside it since {began:%Y-%m-%d %H:%M} (step {notes['step'] + 1})"
+    number, shares = notes["step"], steps_of(policy)
+    told = f"version {release.version} is tried beside it since {began:%Y-%m-%d %H:%M} UTC"
+    if number >= len(shares):  # the YAML has fewer steps than when this one began
+        return told
+    answers = f"{shares[number]:.0%} of the requests" if shares[number] else "copies of the requests"
+    return f"{told} and answers {answers} (step {number + 1} of {len(shares)})"
 
 
 def _rows(notes: dict[str, Any]) -> Iterator[tuple[Any, ...]]:

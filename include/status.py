@@ -17,6 +17,7 @@ from include.learning.metrics import in_words
 from include.ledger import Partition, Release, Request, Window, jobs, nights, open_ledger, pauses, releases, requests
 from include.page import page_of
 from include.pipeline import Pipeline
+from include.release_story import gate_said, since_then
 from include.rollout_view import under_way
 
 NEWEST = 7
@@ -70,8 +71,9 @@ def _facts(session: Session, pipeline: Pipeline, days: Sequence[Partition]) -> T
     if held := pauses.pause_of(session, pipeline.name):
         facts.add_row("[yellow]paused[/]", f"{escape(pauses.said(held))}. No model changes by itself.")
     facts.add_row("champion", _champion(releases.champion_of(session, pipeline.name)))
-    for told in filter(None, map(under_way, releases.tried_beside(session, pipeline.name))):
-        facts.add_row("rollout", told)
+    for tried in releases.tried_beside(session, pipeline.name):
+        if told := under_way(tried, pipeline.rollout):
+            facts.add_row("rollout", told)
     unfinished = requests.unfinished_requests(session, pipeline.name)
     facts.add_row(
         "open requests", "\n".join(f"{row.id}: {row.status}, {escape(row.reason)}" for row in unfinished) or "none"
@@ -99,7 +101,7 @@ def _champion(champion: Release | None) -> str:
     age = datetime.now(UTC) - champion.serving_at
     return (
         f"version {champion.version}, serving for {str(age).split('.', maxsplit=1)[0]}, "
-        f"has seen data until {champion.judged_until}; on days it had not seen: {in_words(champion.metrics)}"
+        f"has seen data until {champion.judged_until}; on its own held-out days: {in_words(champion.metrics)}"
         f"{_made(champion.metrics)}"
     )
 
@@ -154,17 +156,17 @@ def _links(row: Partition, window: Window | None) -> str:
 def _releases(session: Session, pipeline: Pipeline) -> Table:
     newest = releases.releases_of(session, pipeline.name)[:NEWEST]
     has_costs = any(release.metrics.get("training_cost") for release in newest)
-    costs = ["cost"] if has_costs else []
-    table = Table("version", "state", *costs, "asked for because", "the gate said", "since then", box=None)
+    has_more = any(map(since_then, newest))
+    costs, more = ["cost"] if has_costs else [], ["since then"] if has_more else []
+    table = Table("version", "state", *costs, "asked for because", "the gate said", *more, box=None)
     for release in newest:
         request = session.get(Request, release.request_id)
-        verdict = str(release.gate.get("reason", ""))
         table.add_row(
             f"v{release.version}",
             release.status,
             *([f"{release.metrics.get('training_cost', 0):.2f}"] if has_costs else []),
             escape(f"{request.triggered_by}: {request.reason}" if request else release.request_id),
-            escape(verdict),
-            escape("" if release.note == verdict else release.note),
+            escape(gate_said(release)),
+            *([escape(since_then(release))] if has_more else []),
         )
     return table

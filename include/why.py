@@ -11,6 +11,7 @@ from include.ledger import releases as release_rows
 from include.ledger import requests as request_rows
 from include.monitoring.deciding import ON_THEIR_WAY, champion_as_judged, last_tried
 from include.pipeline import Pipeline
+from include.release_story import ended, gate_said, since_then
 
 NEWEST = 5
 WINDOWS = 10
@@ -128,12 +129,15 @@ def _came_to_nothing(facts: Facts) -> Reasons:
             f"The last request, {last.id}, failed: {last.note}",
             f"Read the failed run of {name}__train in Airflow, mend the cause and clear it.",
         )
-    if facts.releases and facts.releases[0].status in {"rejected", "failed"}:
-        last_release = facts.releases[0]
-        yield (
-            f"The last challenger, {last_release.id}, was {last_release.status}: {last_release.note}",
-            f"See its numbers in MLflow; start {name}__train by hand with other settings, or change `training`.",
-        )
+    newer = [each for each in facts.releases if facts.champion is None or each.version > facts.champion.version]
+    for release in newer:
+        if not (told := ended(release)):
+            continue
+        if release.status == "rolled_back" and release.serving_at:
+            advice = f"Put it back: evergreen rollback {name} --to {release.version} --reason WHY."
+        else:
+            advice = f"See its numbers in MLflow; start {name}__train by hand with other settings, or mend `training`."
+        yield told, advice
 
 
 def _cooling(facts: Facts) -> Reasons:
@@ -188,7 +192,8 @@ def _this_model(facts: Facts) -> list[str]:
         f"{request_id}: what it gained is known once {needed} days after it have their labels; {days} have so far."
         for request_id, days in facts.judged_after.items()
     ]
-    return [*lines, f"The gate: {champion.note}"]
+    lines.append(f"The gate: {gate_said(champion)}")
+    return [*lines, f"Since then: {told}"] if (told := since_then(champion)) else lines
 
 
 def outcome_of(request: Request) -> str:

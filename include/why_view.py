@@ -12,6 +12,7 @@ from include.monitoring import alarms
 from include.monitoring.deciding import champion_as_judged, served_of
 from include.page import page_of
 from include.pipeline import Pipeline
+from include.release_story import gate_said, since_then
 from include.rollout_view import rollout_table
 from include.why import Facts, at, explain, facts_of
 
@@ -50,9 +51,11 @@ def _tables(facts: Facts) -> Iterable[Table]:
     for request in facts.requests:
         table.add_row(request.id, request.status, at(request.at), escape(request.note))
     yield table
-    table = Table(_whole("release"), "state", "the gate said", box=None)
+    has_more = any(map(since_then, facts.releases))
+    table = Table(_whole("release"), "state", "the gate said", *(["since then"] if has_more else []), box=None)
     for release in facts.releases:
-        table.add_row(release.id, release.status, escape(release.note))
+        more = [escape(since_then(release))] if has_more else []
+        table.add_row(release.id, release.status, escape(gate_said(release)), *more)
     yield table
     yield rollout_table(facts.releases)
     table = Table("paused", "from", "until", _whole("by"), "why", box=None)

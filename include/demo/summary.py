@@ -13,6 +13,7 @@ from include.learning.kinds import labels_of, task_of
 from include.learning.task import LABEL, Task
 from include.ledger import Release, Window, nights, open_ledger, releases
 from include.ledger.tables import Request
+from include.release_story import gate_said
 
 
 def summarise(story: Story) -> dict[str, Any]:
@@ -147,7 +148,7 @@ def _retrain(request: Request, release: Release) -> dict[str, Any]:
         "reason": request.reason,
         "triggered_by": request.triggered_by,
         "seconds_request_to_serving": round(waited.total_seconds(), 1) if waited else None,
-        "gate": release.note,
+        "gate": gate_said(release),
     }
 
 

@@ -230,3 +230,7 @@ def test_rollback_puts_the_champion_before_back_and_cannot_go_further(run, succe
     state, tasks = run("rollback", reason="further back")
 
     assert (state, tasks["choose_version"]) == ("failed", "failed")
+
+    state, tasks = run("deploy", version=2)
+
+    assert (state, tasks["verify"], tasks["try_out"]) == ("failed", "failed", "upstream_failed"), "refused at once"

@@ -22,11 +22,12 @@ def test_rollback_goes_to_the_champion_before_and_says_so(monkeypatch):
     asked = []
     monkeypatch.setattr("include.cli.pipeline_named", lambda name: name)
     monkeypatch.setattr("include.promotion.version_before", lambda name, to: asked.append((name, to)) or 3)
+    monkeypatch.setattr("include.promotion.rollback_told", lambda name, to: f"{name} goes back to v{to}.")
     monkeypatch.setattr("include.promotion.rollback", lambda *what: asked.append(what) or "rides.v3")
 
     told = CliRunner().invoke(cli.app, ["rollback", "rides", "--reason", "it answers rubbish"])
 
-    assert told.output == "rides.v3 serves again.\n"
+    assert told.output == "rides goes back to v3.\nDone: rides.v3 serves.\n"
     assert asked == [("rides", None), ("rides", "it answers rubbish", 3)]
 
 
@@ -52,10 +53,11 @@ def test_where_there_is_nothing_to_go_back_to_it_is_a_sentence(monkeypatch, caps
 def test_a_broken_yaml_takes_nobody_the_way_back(monkeypatch, settings):
     (settings.pipelines / "rides.yaml").write_text("rollout: {stpes: [25]}")
     monkeypatch.setattr("include.promotion.version_before", lambda _name, _to: 3)
+    monkeypatch.setattr("include.promotion.rollback_told", lambda _name, to: f"v{to} comes back.")
     monkeypatch.setattr("include.promotion.rollback", lambda *_what: "rides.v3")
     run = CliRunner().invoke
 
-    assert run(cli.app, ["rollback", "rides", "--reason", "it answers rubbish"]).output == "rides.v3 serves again.\n"
+    assert "Done: rides.v3 serves." in run(cli.app, ["rollback", "rides", "--reason", "it answers rubbish"]).output
     assert run(cli.app, ["pause", "rides", "--reason", "night"]).output.startswith("Paused since")
     assert "'rides' acts by itself again" in run(cli.app, ["resume", "rides"]).output
     with pytest.raises(ConfigError, match="Did you mean 'rides'"):

@@ -1,8 +1,11 @@
 from dataclasses import replace
+from datetime import UTC, datetime
+from types import SimpleNamespace
 
 import pytest
 
-from include.deployment import Seen, Step, has_acknowledged, judge_step, steps_of
+from include.deployment import Seen, Step, choose_target, has_acknowledged, judge_step, rollback_in_words, steps_of
+from include.errors import StaleReleaseError
 from include.policy import Rollout
 from include.serving.state import State
 
@@ -85,3 +88,68 @@ def worker(generation, name="rides"):
 )
 def test_only_every_process_with_this_generation_is_an_acknowledgement(workers, is_acknowledged):
     assert has_acknowledged({"workers": workers}, State("rides", 5, 2, "m", "s")) is is_acknowledged
+
+
+def known_from(told):
+    """Return releases, newest first, from words such as "v1 retired 3": the hour it began to serve, if it has."""
+    found = []
+    for each in told.split(", "):
+        name, status, *hour = each.split()
+        at = datetime(2020, 2, 1, int(hour[0]), tzinfo=UTC) if hour else None
+        found.append(SimpleNamespace(id=f"rides.{name}", version=int(name[1:]), status=status, serving_at=at))
+    return sorted(found, key=lambda release: -release.version)
+
+
+def champion_among(known):
+    return next((release for release in known if release.status == "champion"), None)
+
+
+@pytest.mark.parametrize(
+    ("told", "to_version", "chosen"),
+    [
+        ("v1 retired 1, v2 retired 2, v3 champion 3", None, 2),
+        ("v1 retired 1, v2 retired 2, v3 champion 3", 1, 1),
+        ("v1 retired 1, v2 rolled_back 2, v3 champion 3", None, 1),
+        ("v1 retired 1, v2 rolled_back 2, v3 champion 3", 2, 2),
+        ("v1 retired 5, v2 retired 2, v4 champion 6", None, 1),  # the last to serve, not the highest number
+        ("v1 retired 1, v3 retired 4, v5 champion 5", None, 3),  # v5 was rolled back to v3, and put back
+        ("v1 champion 4, v2 retired 2, v3 rolled_back 3", None, None),  # back, and never forward
+        ("v1 champion 4, v2 retired 2, v3 rolled_back 3", 3, 3),
+        ("v1 removed 1, v2 champion 2, v3 approved", None, None),
+        ("v1 retired 1, v2 champion 2, v3 rejected", 3, None),
+        ("v1 promoting 1, v2 retired 2, v3 champion 3", None, 1),  # half-way back already
+        ("v1 retired 1, v2 champion 2, v3 promoting", None, 1),
+        ("v1 retired 1, v2 retired 2", None, 2),
+    ],
+)
+def test_a_rollback_goes_to_the_one_before_or_to_the_version_asked_for(told, to_version, chosen):
+    known = known_from(told)
+    if chosen is None:
+        with pytest.raises(StaleReleaseError, match=r"Nothing to roll back to: .*put back by its number"):
+            choose_target(champion_among(known), known, to_version)
+    else:
+        assert choose_target(champion_among(known), known, to_version).version == chosen
+
+
+@pytest.mark.parametrize(
+    ("told", "target", "said"),
+    [
+        ("v1 retired 1, v2 champion 2", 1, "Back from v2 to rides.v1, which began to serve at 2020-02-01 01:00 UTC."),
+        (
+            "v1 retired 1, v2 rolled_back 2, v3 champion 3, v4 rolled_back",
+            1,
+            "Back from v3 to rides.v1, which began to serve at 2020-02-01 01:00 UTC. "
+            "v2: rolled back and not put back since, so passed over.",
+        ),
+        ("v1 champion 3, v2 rolled_back 2", 2, "rides.v2 is put back in place of v1, which stays the one before it."),
+        ("v1 champion 3, v2 promoting", 1, "The trial of v2 is over; rides.v1 goes on."),
+        ("v1 champion 3, v2 rolled_back 2", 1, "rides.v1 serves already."),
+        ("v1 retired 1", 1, "No version serves; rides.v1 is put back."),
+    ],
+)
+def test_a_rollback_says_where_it_goes_and_why(told, target, said):
+    known = known_from(told)
+    tried = [release for release in known if release.status == "promoting" and release.serving_at is None]
+    to = next(release for release in known if release.version == target)
+
+    assert rollback_in_words(champion_among(known), to, known, tried) == said

@@ -94,6 +94,20 @@ def test_the_newest_approved_release_is_found(approve):
     assert promotion.approved_release("rides", 1) == "rides.v1"
 
 
+def test_a_version_that_cannot_be_deployed_is_refused_with_the_way_to_serve_it(approve):
+    for compared_with in (None, 1):
+        promotion.promote(approve(compared_with))
+    assert promotion.approved_release("rides", 2) == "rides.v2", "a champion is reconciled"
+    promotion.rollback("rides", "bad", 1)
+    with open_ledger() as session:
+        releases.refuse(session, approve(compared_with=1), note="no")
+
+    with pytest.raises(StaleReleaseError, match=r"v2 is rolled_back.* `evergreen rollback rides --to 2 --reason WHY`"):
+        promotion.approved_release("rides", 2)
+    with pytest.raises(StaleReleaseError, match=r"v3 is rejected.* Only an approved release can be"):
+        promotion.approved_release("rides", 3)
+
+
 def test_a_promoted_release_is_champion_only_after_the_endpoint_serves_it(approve, settings, endpoint, aliases):
     first = approve()
     states_when_asked = []
@@ -216,6 +230,36 @@ def test_the_champion_before_is_the_last_that_served_not_the_highest_version(app
     assert promotion.rollback("rides", "bad again", promotion.version_before("rides")) == "rides.v1"
 
 
+def note_of(release_id):
+    with open_ledger() as session:
+        return releases.get_release(session, release_id).note
+
+
+def test_who_takes_a_rollback_back_finds_the_champion_until_then_as_the_one_before(approve):
+    for compared_with in (None, 1, 2):
+        promotion.promote(approve(compared_with))
+    promotion.rollback("rides", "odd", 2)
+
+    promotion.rollback("rides", "odd was right", 3)
+
+    assert [status_of(f"rides.v{version}") for version in (1, 2, 3)] == ["retired", "retired", "champion"]
+    assert note_of("rides.v3") == "Put back by hand in place of v2: odd was right"
+    assert note_of("rides.v2") == "Gave way to v3 again: odd was right"
+    assert promotion.version_before("rides") == 2
+
+
+def test_who_goes_back_twice_does_not_meet_what_was_rolled_back_in_between(approve):
+    for compared_with in (None, 1, 2):
+        promotion.promote(approve(compared_with))
+    for _ in range(2):
+        promotion.rollback("rides", "odd", promotion.version_before("rides"))
+
+    promotion.rollback("rides", "v3 was right", 3)
+
+    assert promotion.version_before("rides") == 1
+    assert promotion.rollback_told("rides", 1).endswith("UTC. v2: rolled back and not put back since, so passed over.")
+
+
 def test_a_rollback_without_anything_to_go_back_to_says_what_there_is(approve):
     promotion.promote(approve())
 
@@ -277,6 +321,13 @@ def test_a_rollback_the_endpoint_refuses_leaves_the_champion_and_the_target_as_t
 
     assert [status_of(f"rides.v{version}") for version in (1, 2)] == ["retired", "champion"]
     assert declared_version(settings) == 2
+
+    endpoint.refused_versions = {2}
+    promotion.rollback("rides", "bad", 1)
+    with pytest.raises(EndpointError):
+        promotion.rollback("rides", "it was right", 2, timeout_seconds=0.05)
+
+    assert [status_of(f"rides.v{version}") for version in (1, 2)] == ["champion", "rolled_back"]
 
 
 def test_reconciling_rewrites_a_state_that_differs_from_the_ledger(approve, settings, aliases):

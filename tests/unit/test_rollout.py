@@ -213,7 +213,30 @@ def test_a_rollback_ends_a_trial(second, settings):
     promotion.rollback("rides", "I do not like it", promotion.version_before("rides"))
 
     assert (release(second).status, release(FIRST).status, share(settings)) == ("rolled_back", "champion", None)
-    with pytest.raises(StaleReleaseError, match="rolled_back: Rolled back: I do not like it"):
+    with pytest.raises(StaleReleaseError, match="rolled_back: I do not like it"):
+        rollout.advance(second)
+
+
+def test_a_rollback_in_a_trial_says_that_the_champion_goes_on(second, caplog):
+    rollout.advance(second)
+
+    assert promotion.rollback_told("rides", 1) == "The trial of v2 is over; rides.v1 goes on."
+    promotion.rollback("rides", "I do not like it", 1)
+
+    assert "The trial of v2 is over; rides.v1 goes on." in caplog.text
+    assert "the declared state is not" not in caplog.text
+
+
+def test_a_release_that_was_rolled_back_after_all_its_steps_is_not_tried_again(second, clock):
+    for _ in range(2):
+        rollout.advance(second)
+        clock.pass_minutes(10)
+        progress = rollout.advance(second)
+    assert progress.is_over
+    promotion.promote(second)
+    promotion.rollback("rides", "it felt wrong", 1)
+
+    with pytest.raises(StaleReleaseError, match="rides.v2 is rolled_back: it felt wrong"):
         rollout.advance(second)
 
 

@@ -7,7 +7,7 @@ from rich.console import Console
 from include import status
 from include.jobs import Wanted
 from include.ledger import Decision, Window, jobs, nights, open_ledger, releases, requests
-from include.policy import Compute, Gate, Governor
+from include.policy import Compute, Gate, Governor, Rollout
 
 DAY = "2020-02-01"
 
@@ -64,7 +64,7 @@ def test_champion_days_and_decision_are_shown(rides, history):
     text = text_of(rides)
 
     assert "version 1, serving for 0:00:0" in text
-    assert "has seen data until 2020-01-30; on days it had not seen: auc 0.712" in text
+    assert "has seen data until 2020-01-30; on its own held-out days: auc 0.712" in text
     assert re.search(r"nothing \(20.. UTC\): all is well".replace("..", r"[\d: -]+"), text)
     [served] = [line for line in text.splitlines() if DAY in line and "published" in line]
     for word in ("1,234", "50%", "v1", "25%", "0.691"):
@@ -89,7 +89,7 @@ def test_what_making_the_champion_took_is_told_apart_from_its_quality(rides, his
     lines = [line.strip("│ ") for line in text_of(rides).splitlines()]
 
     [champion] = [number for number, line in enumerate(lines) if line.startswith("champion")]
-    assert lines[champion].endswith("on days it had not seen: auc 0.712, log_loss 0.500")
+    assert lines[champion].endswith("on its own held-out days: auc 0.712, log_loss 0.500")
     assert (lines[champion + 1] == said) if said else lines[champion + 1].startswith("open requests")
 
 
@@ -128,6 +128,25 @@ def test_why_a_release_was_asked_for_what_the_gate_said_and_what_came_later_stan
     [line] = [line for line in text_of(rides).splitlines() if "v1" in line and "champion" in line]
 
     assert re.search(r"first: a look +Passed: auc 0\.71 +it felt wrong", line)
+
+
+def test_since_then_is_no_column_where_nothing_has_happened(rides, history):
+    assert "since then" not in text_of(rides)
+
+
+def test_a_release_that_is_tried_says_its_share_and_how_many_steps_there_are(rides, history):
+    with open_ledger() as session:
+        releases.add_release(
+            session, "rides", "rides.hand.two", model_uri="", sha256="", tracking_run="", judged_until="2020-01-30",
+            quality=0.7, metrics={}, gate={}, compared_with=1,
+        )  # fmt: skip
+        releases.judge(session, "rides.v2", approved=True, note="Passed")
+        fence = releases.begin_promotion(session, "rides.v2")
+        releases.keep_rollout(session, "rides.v2", step=2, fence=fence, began_at="2020-02-03T10:00:00+00:00")
+
+    text = text_of(rides.model_copy(update={"rollout": Rollout(shadow="live", steps=[5, 25, 100])}))
+
+    assert "tried beside it since 2020-02-03 10:00 UTC and answers 25% of the requests (step 3 of 4)" in text
 
 
 def test_a_yaml_that_cannot_be_read_is_shown_beside_the_others(rides, settings):

@@ -15,6 +15,7 @@ AT = datetime(2020, 2, 1, 12, 0, tzinfo=UTC)
 CHAMPION = SimpleNamespace(
     id="rides.v3", version=3, request_id="rides.quality.x", judged_until="2020-01-25", serving_at=AT,
     metrics={"auc": 0.7}, note="Passed: auc 0.70 against 0.65", status="champion",
+    gate={"reason": "Passed: auc 0.70 against 0.65"},
 )  # fmt: skip
 DECISION = SimpleNamespace(action="nothing", reason="The newest window is calm.", at=AT)
 
@@ -22,6 +23,12 @@ DECISION = SimpleNamespace(action="nothing", reason="The newest window is calm."
 def window(day, **changes):
     numbers = {"rows": 200, "labelled": 200, "quality": 0.69, "drifted_share": 0.1, "measures": {}}
     return SimpleNamespace(day=day, **{**numbers, **changes})
+
+
+def release(version, status, note, serving_at=None):
+    return SimpleNamespace(
+        id=f"rides.v{version}", version=version, status=status, note=note, serving_at=serving_at, gate={}
+    )
 
 
 @pytest.fixture
@@ -72,7 +79,7 @@ def test_where_all_is_well_the_governors_word_is_the_answer(ask):
             "Follow that run",
         ),
         (
-            {"releases": [SimpleNamespace(id="rides.v4", version=4, status="approved", note="")]},
+            {"releases": [release(4, "approved", "")]},
             "rides.v4 is trained and approved, not yet served",
             "rides__deploy by hand with version 4",
         ),
@@ -82,8 +89,23 @@ def test_where_all_is_well_the_governors_word_is_the_answer(ask):
             "mend the cause and clear it",
         ),
         (
-            {"releases": [SimpleNamespace(id="rides.v4", version=4, status="rejected", note="no gain")]},
-            "rides.v4, was rejected: no gain",
+            {"releases": [release(4, "rejected", "no gain")]},
+            "rides.v4 was rejected: no gain",
+            "rides__train by hand with other settings",
+        ),
+        (
+            {
+                "releases": [
+                    release(5, "rolled_back", "it felt wrong", serving_at=AT),
+                    release(4, "rejected", "no gain"),
+                ]
+            },
+            "rides.v5 was rolled back by hand: it felt wrong",
+            "evergreen rollback rides --to 5 --reason WHY",
+        ),
+        (
+            {"releases": [release(6, "rolled_back", "too soon"), release(5, "rolled_back", "it felt wrong")]},
+            "rides.v6 was rolled back by hand while it was tried: too soon",
             "rides__train by hand with other settings",
         ),
         (
@@ -110,6 +132,31 @@ def test_each_cause_is_named_with_what_can_be_done(ask, changes, reason, advice)
 
     assert any(reason in line for line in answer.no_retrain), answer.no_retrain
     assert any(advice in line for line in answer.to_do), answer.to_do
+
+
+def test_all_newer_models_that_came_to_nothing_are_named_and_no_older_ones(ask):
+    ended = [
+        release(6, "rolled_back", "too soon"),
+        release(5, "rolled_back", "it felt wrong", serving_at=AT),
+        release(4, "rejected", "no gain"),
+        CHAMPION,
+        release(2, "failed", "long ago"),
+    ]
+
+    told = ask(releases=ended).no_retrain
+
+    assert [line.split()[0] for line in told[:-1]] == ["rides.v6", "rides.v5", "rides.v4"]
+
+
+def test_a_model_that_was_put_back_says_so_beside_the_gate_s_words(ask):
+    put_back = SimpleNamespace(**{**vars(CHAMPION), "note": "Put back by hand in place of v5: it felt wrong"})
+
+    told = ask(champion=put_back).this_model
+
+    assert told[-2:] == [
+        "The gate: Passed: auc 0.70 against 0.65",
+        "Since then: Put back by hand in place of v5: it felt wrong",
+    ]
 
 
 def test_a_pause_is_the_first_reason(ask):
@@ -177,6 +224,24 @@ def test_a_long_id_is_broken_and_nothing_of_it_cut_off(rides):
 
     _, rows = console.export_text().split("filed")
     assert "".join(re.findall(r"^│ +(\S+)", rows, flags=re.MULTILINE)).startswith(f"rides.hand.{key}")
+
+
+def test_what_happened_to_a_release_stands_beside_the_gate_s_words(rides):
+    fields = {"model_uri": "", "sha256": "", "tracking_run": "", "judged_until": "2020-01-25", "quality": 0.7}
+    with open_ledger() as session:
+        made = releases.add_release(
+            session, "rides", "r", **fields, metrics={}, gate={"reason": "Passed: the first"}, compared_with=None
+        )
+        made.note = "it felt wrong"
+    console = Console(width=200, record=True, file=io.StringIO())
+
+    console.print(why_view(rides))
+
+    text = console.export_text()
+    [heading] = [line for line in text.splitlines() if "the gate said" in line]
+    [line] = [line for line in text.splitlines() if "Passed: the first" in line]
+    assert heading.index("the gate said") == line.index("Passed: the first")
+    assert heading.index("since then") == line.index("it felt wrong")
 
 
 def test_an_empty_ledger_is_answered_too(rides):
