@@ -8,7 +8,7 @@ from dataclasses import replace
 
 import httpx
 
-from include import promotion
+from include import promotion, rollback
 from include.demo.airflow_api import wait_until
 from include.ledger import open_ledger, releases
 from include.serving.state import Challenger, State, declare, read_state, state_path
@@ -39,7 +39,7 @@ def rollback_seconds(endpoint: Endpoint, runs: int) -> float:
             champion = releases.champion_of(session, pipeline.name)
         promotion.promote(approve(pipeline, champion.version if champion else None))
         began = time.perf_counter()
-        promotion.rollback(pipeline.name, "to be measured", promotion.version_before(pipeline.name))
+        rollback.roll_back(pipeline.name, "to be measured", rollback.version_before(pipeline.name))
         taken.append(time.perf_counter() - began)
     return round(statistics.median(taken), 2)
 

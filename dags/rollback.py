@@ -38,15 +38,15 @@ def rollback_dag(pipeline: Pipeline) -> None:
     def rollback() -> None:
         @task
         def choose_version(params: Any = None) -> int:
-            from include import promotion
+            from include.rollback import version_before
 
-            return promotion.version_before(pipeline.name, params["to_version"])
+            return version_before(pipeline.name, params["to_version"])
 
         @task(outlets=[endpoint])
         def roll_back(version: int, params: Any = None, *, outlet_events: Any) -> None:
-            from include import promotion
+            from include import rollback as back
 
-            release_id = promotion.rollback(pipeline.name, params["reason"], version)
+            release_id = back.roll_back(pipeline.name, params["reason"], version)
             outlet_events[endpoint].add_partitions([release_id])
 
         roll_back(choose_version())

@@ -105,12 +105,12 @@ def rollback(
     to: Annotated[int | None, typer.Option(help="Version to put back; the champion before, if not given.")] = None,
 ) -> None:
     """Put a former champion back behind the endpoint, as the DAG does: also where Airflow is down."""
-    from include import promotion
+    from include.rollback import roll_back, told, version_before
 
     name = pipeline_named(pipeline)
-    version = promotion.version_before(name, to)
-    console.print(promotion.rollback_told(name, version), markup=False)
-    console.print(f"Done: {promotion.rollback(name, reason, version)} serves.", markup=False)
+    version = version_before(name, to)
+    console.print(told(name, version), markup=False)
+    console.print(f"Done: {roll_back(name, reason, version)} serves.", markup=False)
 
 
 app.add_typer(quarantine.app, name="quarantine")

@@ -1,4 +1,4 @@
-"""This file puts a release behind the endpoint, or the one before it back: by fence, acknowledged or undone."""
+"""This file puts a release behind the endpoint: by fence, acknowledged or undone."""
 
 import logging
 import time
@@ -9,7 +9,7 @@ from sqlalchemy.orm import Session
 
 from include import people
 from include.config import load_pipeline
-from include.deployment import choose_target, has_acknowledged, is_declared, rollback_in_words, state_of
+from include.deployment import has_acknowledged, is_declared, state_of
 from include.errors import EndpointError, StaleReleaseError
 from include.ledger import Release, open_ledger, pauses, releases
 from include.serving.state import State, declare, read_state, withdraw
@@ -18,12 +18,10 @@ from include.settings import Settings, load_settings
 log = logging.getLogger(__name__)
 
 POLL_SECONDS = 0.1
-# A rollback may bring back what served before; "promoting" stands for one that was killed half-way.
-_REINSTATED_FROM = ("retired", "rolled_back", "promoting")
 
 
 @dataclass(frozen=True)
-class _Back:
+class Back:
     """A rollback: why, and what its target stays if the endpoint does not take it up."""
 
     reason: str
@@ -83,7 +81,7 @@ def promote(release_id: str, *, by_itself: bool = False, timeout_seconds: float 
         reconcile(release.pipeline)
         return None
     release, fence = begin(settings, release_id)
-    return _put_forward(settings, release, fence, by_itself=by_itself, timeout_seconds=timeout_seconds)
+    return put_forward(settings, release, fence, by_itself=by_itself, timeout_seconds=timeout_seconds)
 
 
 def begin(settings: Settings, release_id: str) -> tuple[Release, int]:
@@ -101,59 +99,6 @@ def begin(settings: Settings, release_id: str) -> tuple[Release, int]:
             becomes = "retired" if has_served else "failed"
             releases.give_up_promotion(session, release_id, note=str(error), becomes=becomes)
         raise
-
-
-def version_before(pipeline_name: str, to_version: int | None = None) -> int:
-    """Return the version a rollback goes to: the one asked for, the champion that another is tried beside, or the last.
-
-    :raises StaleReleaseError: if it has never served.
-    """
-    with open_ledger() as session:
-        champion = releases.champion_of(session, pipeline_name)
-        if to_version is None and champion and releases.tried_beside(session, pipeline_name):
-            return champion.version
-        return choose_target(champion, releases.releases_of(session, pipeline_name), to_version).version
-
-
-def rollback_told(pipeline_name: str, to_version: int) -> str:
-    """Return in words what a rollback to a version is about to do."""
-    with open_ledger() as session:
-        return _told(session, pipeline_name, to_version)
-
-
-def rollback(pipeline_name: str, reason: str, to_version: int, *, timeout_seconds: float = 30.0) -> str:
-    """Put a former champion back, or end what is tried beside this one, and return the release's id that serves then.
-
-    May be repeated without harm. It overtakes a promotion that is under way.
-
-    :raises StaleReleaseError: if there is no such release that has served before.
-    :raises EndpointError: if the endpoint does not acknowledge in time; the champion stays.
-    """
-    settings = load_settings()
-    with open_ledger(settings.ledger_url) as session:
-        champion = releases.champion_of(session, pipeline_name)
-        target = choose_target(champion, releases.releases_of(session, pipeline_name), to_version)
-        is_done = champion is not None and target.id == champion.id
-        log.info("%s", _told(session, pipeline_name, to_version))
-        trial = releases.tried_beside(session, pipeline_name)
-        for tried in trial:
-            releases.give_up_promotion(session, tried.id, note=reason, becomes="rolled_back")
-        back = _Back(reason, stays="rolled_back" if target.status == "rolled_back" else "retired")
-        fence = None if is_done else releases.begin_promotion(session, target.id, again_from=_REINSTATED_FROM)
-        target = releases.get_release(session, target.id)
-    if fence is not None:
-        _put_forward(settings, target, fence, back=back, timeout_seconds=timeout_seconds)
-        return target.id
-    state = reconcile(pipeline_name, after_trial=bool(trial))
-    if state and (why := wait_until_acknowledged(settings.endpoint_url, state, timeout_seconds)[0]):
-        raise EndpointError(f"The endpoint at {settings.endpoint_url} did not acknowledge {target.id}: {why}.")
-    return target.id
-
-
-def _told(session: Session, pipeline_name: str, to_version: int) -> str:
-    champion, known = releases.champion_of(session, pipeline_name), releases.releases_of(session, pipeline_name)
-    target = choose_target(champion, known, to_version)
-    return rollback_in_words(champion, target, known, releases.tried_beside(session, pipeline_name))
 
 
 def reconcile(pipeline_name: str, *, after_trial: bool = False) -> State | None:
@@ -177,15 +122,21 @@ def reconcile(pipeline_name: str, *, after_trial: bool = False) -> State | None:
     return state
 
 
-def _put_forward(
+def put_forward(
     settings: Settings,
     release: Release,
     fence: int,
     *,
     timeout_seconds: float,
     by_itself: bool = False,
-    back: _Back | None = None,
+    back: Back | None = None,
 ) -> str | None:
+    """Have the endpoint serve what was put forward by a fence, then make it the champion, or undo it.
+
+    :param back: why a former champion is put back, if it is one.
+    :returns: why it was held, if it was, else None.
+    :raises EndpointError: if the endpoint does not acknowledge in time.
+    """
     state = state_of(release, fence)
     declare(settings, state)
     why, is_refused = wait_until_acknowledged(settings.endpoint_url, state, timeout_seconds)
@@ -208,7 +159,7 @@ def _put_forward(
     return None
 
 
-def _enter_champion(session: Session, release: Release, fence: int, back: _Back | None) -> None:
+def _enter_champion(session: Session, release: Release, fence: int, back: Back | None) -> None:
     before = releases.champion_of(session, release.pipeline)
     # Who goes forward again to a newer version takes a rollback back: the champion until then was not at fault.
     is_left = back is not None and before is not None and release.version < before.version

@@ -4,7 +4,6 @@ import json
 import os
 import secrets
 import subprocess
-import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
@@ -19,11 +18,11 @@ from rich.console import Console
 
 from include import atomic
 from include.errors import StackError
-from include.process import MARK, die_with_parent, kill_all, processes_of, uninterrupted
+from include.process import die_with_parent, kill_all, processes_of, uninterrupted
 from include.readiness import airflow_is_healthy, answers, check_java, check_ports, listens
 from include.settings import ROOT, Settings, load_settings
+from include.stack_environment import BIN, environment_of, passwords_of, write_secret
 
-BIN = Path(sys.executable).parent
 SUPERVISOR = ROOT / "config" / "supervisord.conf"
 START_SECONDS = 180
 STOP_SECONDS = 60
@@ -45,7 +44,7 @@ class Stack:
     @property
     def password(self) -> str:
         """Return the password of Airflow's user `admin`; made at the first start, kept in the data folder."""
-        return str(json.loads(self._passwords_file.read_text())["admin"])
+        return str(json.loads(passwords_of(self.data).read_text())["admin"])
 
     @property
     def urls(self) -> dict[str, str]:
@@ -66,8 +65,8 @@ class Stack:
         self.data.mkdir(parents=True, mode=0o700, exist_ok=True)
         for folder in ("run", "logs", "airflow", "serving"):
             (self.data / folder).mkdir(parents=True, exist_ok=True)
-        if not self._passwords_file.exists():
-            _write_secret(self._passwords_file, json.dumps({"admin": secrets.token_urlsafe(9)}))
+        if not passwords_of(self.data).exists():
+            write_secret(passwords_of(self.data), json.dumps({"admin": secrets.token_urlsafe(9)}))
         atomic.write_text(self._started_file, json.dumps({"detached": detached, "ports": self.ports}))
         try:
             self._start(detached=detached)
@@ -116,6 +115,8 @@ class Stack:
 
         :raises StackError: if they are a demo's or a test's, which end with it, or listen elsewhere.
         """
+        if not self._started_file.exists():
+            return  # services of a version that did not say
         started = json.loads(self._started_file.read_text())
         if not started["detached"]:
             raise StackError(f"The services on {self.data} are a demo's, and end with it: wait for that, or stop it.")
@@ -188,53 +189,10 @@ class Stack:
     def _started_file(self) -> Path:
         return self.data / "run" / "started.json"
 
-    @property
-    def _passwords_file(self) -> Path:
-        return self.data / "airflow" / "passwords.json"
-
     @cached_property
     def environment(self) -> dict[str, str]:
         """Return the environment of every service; its secrets are made when it is first asked for."""
-        ports, url = self.ports, f"http://127.0.0.1:{self.ports['airflow']}"
-        token = self._secret("spark-token")
-        return {
-            # Another Airflow's settings in this shell are not ours; ours are in config/platforms/local.yaml.
-            **{
-                name: value for name, value in os.environ.items() if not name.startswith(("AIRFLOW", "PYTHONDONTWRITE"))
-            },
-            **self._airflow_settings,
-            **{f"EVERGREEN_{name.upper()}_PORT": str(port) for name, port in ports.items()},
-            "PATH": f"{BIN}:{os.environ.get('PATH', '')}",
-            "PYTHONPATH": f"{ROOT}:{ROOT / 'plugins'}",
-            "EVERGREEN_DATA": str(self.data),
-            MARK: str(self.data),
-            "EVERGREEN_ENDPOINT_URL": self.urls["endpoint"],
-            "MLFLOW_TRACKING_URI": self.urls["mlflow"],
-            "MLFLOW_DISABLE_TELEMETRY": "true",
-            "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false",  # seven processes that nothing here gives work to
-            "SPARK_REMOTE": f"sc://127.0.0.1:{ports['spark']}/;token={token}",
-            "SPARK_CONNECT_AUTHENTICATE_TOKEN": token,
-            "AIRFLOW_HOME": str(self.data / "airflow"),
-            # SQLite alone would give up after 5 s where another process writes, and Airflow with it.
-            "AIRFLOW__DATABASE__SQL_ALCHEMY_CONN": f"sqlite:///{self.data / 'airflow' / 'airflow.db'}?timeout=60",
-            "AIRFLOW__CORE__DAGS_FOLDER": str(ROOT / "dags"),
-            "AIRFLOW__CORE__PLUGINS_FOLDER": str(ROOT / "plugins"),
-            "AIRFLOW__CORE__SIMPLE_AUTH_MANAGER_PASSWORDS_FILE": str(self._passwords_file),
-            "AIRFLOW__CORE__EXECUTION_API_SERVER_URL": f"{url}/execution/",
-            "AIRFLOW__CORE__FERNET_KEY": self._secret("fernet-key") + "=",  # 32 bytes of base64, padded
-            "AIRFLOW__API__PORT": str(ports["airflow"]),
-            "AIRFLOW__API__BASE_URL": url,
-            "AIRFLOW__API__SECRET_KEY": self._secret("api-key"),
-            "AIRFLOW__API_AUTH__JWT_SECRET": self._secret("jwt-key", 64),
-            "AIRFLOW__LOGGING__BASE_LOG_FOLDER": str(self.data / "airflow" / "logs"),
-        }
-
-    def _secret(self, name: str, num_bytes: int = 32) -> str:
-        file = self.data / "run" / name
-        if not file.exists():
-            file.parent.mkdir(parents=True, exist_ok=True)
-            _write_secret(file, secrets.token_urlsafe(num_bytes))
-        return file.read_text()
+        return environment_of(self.data, self.ports, self.urls, self._airflow_settings)
 
     def _checks(self) -> dict[str, Callable[[], bool]]:
         urls = self.urls
@@ -285,9 +243,3 @@ def _is_supervisor(pid: int) -> bool:
         return process.status() != psutil.STATUS_ZOMBIE and "supervisord" in " ".join(process.cmdline())
     except psutil.NoSuchProcess:
         return False
-
-
-def _write_secret(file: Path, text: str) -> None:
-    with atomic.replacing(file) as temporary:
-        temporary.touch(mode=0o600)
-        temporary.write_text(text)

@@ -15,7 +15,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from include import promotion, rollout, verification
+from include import promotion, rollback, rollout, verification
 from include.ledger import open_ledger, releases
 from include.pipeline import ANSWER_ID, ANSWER_VERSION, Pipeline
 from include.settings import ROOT, working_in
@@ -60,7 +60,7 @@ def _swap_under_load(folder: Path, endpoint: Endpoint) -> dict[str, Any]:
             swap_seconds.append(time.monotonic() - started)
             if number % (SWAPS // ROLLBACKS) == 0:
                 started = time.monotonic()
-                promotion.rollback(pipeline.name, "the trial wants it", promotion.version_before(pipeline.name))
+                rollback.roll_back(pipeline.name, "the trial wants it", rollback.version_before(pipeline.name))
                 back_seconds.append(time.monotonic() - started)
         answered = _answered(endpoint)
         while answered < REQUESTS:

@@ -50,7 +50,8 @@ def seed(pipeline: Annotated[str, typer.Argument(help="A pipeline that comes wit
 
 def airflow(context: typer.Context) -> None:
     """Run Airflow's own command line on this installation: `evergreen airflow backfill create --help`."""
-    from include.stack import BIN, Stack
+    from include.stack import Stack
+    from include.stack_environment import BIN
 
     os.execve(BIN / "airflow", ["airflow", *context.args], Stack().environment)  # noqa: S606 - no shell is wanted
 

@@ -8,7 +8,7 @@ from include.accelerators import Machine
 from include.partition import run_key_of
 from include.platforms.aws_settings import AwsSettings
 from include.platforms.base import Order, State, Status
-from include.platforms.places import meeting_of
+from include.platforms.meeting import meeting_of
 from include.training.environment import RESOURCES
 from include.training.outcome import BAD_INPUT, RESUME
 from include.training.spec import Spec

@@ -4,8 +4,8 @@ from typing import Any
 
 from include.platforms.base import Order
 from include.platforms.kubernetes_settings import KubernetesSettings, Machine
+from include.platforms.meeting import meeting_of
 from include.platforms.nodes import placement
-from include.platforms.places import meeting_of
 
 SPEC = "spec.json"
 CONFIG = "/etc/evergreen"

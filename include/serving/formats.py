@@ -10,7 +10,7 @@ import pyarrow.compute as pc
 from include.errors import BadRequestError
 from include.pipeline import ANSWER_ID
 from include.serving.folding import at_most, refuse_compressed, refuse_folded
-from include.serving.instances import rows_of
+from include.serving.json_rows import rows_of
 from include.serving.limits import endpoint_limits
 from include.serving.model import Served
 

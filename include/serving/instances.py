@@ -1,4 +1,4 @@
-"""This file turns a request's body into columns, and says which field of which row is wrong."""
+"""This file turns a request's rows into columns, and says which field of which row is wrong."""
 
 import json
 import uuid
@@ -8,19 +8,14 @@ from datetime import date
 from functools import lru_cache
 from typing import Any
 
-import msgspec
-
 from include.errors import BadRequestError
 from include.recipe import Features
-from include.serving.limits import endpoint_limits
 
 _FLOAT32_MAX = 3.4e38
-_MOST_DIGITS = 400
 _DAY_LENGTH = len("2020-01-02")
 _NUMBERS = (float, int)  # and no boolean
 _NUMBER_TYPES, _TEXT_TYPES = frozenset(_NUMBERS), frozenset({str, type(None)})
 _MISSING = object()
-_FAST = msgspec.json.Decoder(dict[str, list[dict[str, Any]]])
 
 
 @dataclass(frozen=True)
@@ -93,63 +88,6 @@ def _check_all_there(row: dict[str, Any], features: Features, error: BadRequestE
         raise BadRequestError(said, field=error.field, row=error.row) from error
 
 
-def rows_of(body: bytes) -> list[dict[str, Any]]:
-    """Return the rows of a body of the form `{"instances": [{feature: value, ...}, ...]}`.
-
-    :raises BadRequestError: if it has none, too many, or something else.
-    """
-    rows = _fast_rows_of(body)
-    return _careful_rows_of(body) if rows is None else rows
-
-
-def _fast_rows_of(body: bytes) -> list[dict[str, Any]] | None:
-    """Return the rows of a body that is certainly right, in a fifth of the time; None if that is not certain."""
-    try:
-        content = _FAST.decode(body)
-    except (ValueError, RecursionError):
-        return None
-    rows = content.get("instances")
-    if not rows or len(rows) > endpoint_limits().rows:
-        return None
-    # A name that is there twice is lost in decoding: there are more colons then than names. (Or some are in texts.)
-    num_colons = body.count(b":") - len(content) - sum(map(len, rows))
-    if num_colons and (b"\\u" in body or num_colons != sum(map(_num_colons, rows))):
-        return None
-    return rows
-
-
-def _num_colons(row: dict[str, Any]) -> int:
-    return sum(text.count(":") for pair in row.items() for text in pair if type(text) is str)
-
-
-def _careful_rows_of(body: bytes) -> list[dict[str, Any]]:
-    try:
-        content = json.loads(body, object_pairs_hook=_object, parse_int=_int)
-    except RecursionError as error:
-        raise BadRequestError("The body is nested too deeply.", status=400, reason="not_json") from error
-    except ValueError as error:
-        raise BadRequestError(f"The body is not JSON: {error}", status=400, reason="not_json") from error
-    _check_once(content)
-    rows = content.get("instances") if isinstance(content, dict) else None
-    if not isinstance(rows, list) or not rows:
-        raise BadRequestError(
-            'Expected {"instances": [{...}, ...]} with at least one row.', status=400, reason="rows", field="instances"
-        )
-    at_most = endpoint_limits().rows
-    if len(rows) > at_most:
-        raise BadRequestError(
-            f"{len(rows)} rows in one request, at most {at_most} are taken: split it.",
-            status=413,
-            reason="rows",
-            field="instances",
-        )
-    for number, row in enumerate(rows):
-        if not isinstance(row, dict):
-            raise BadRequestError(f"Row {number} is {_kind(row)}, expected an object.", field="instances", row=number)
-        _check_once(row, number)
-    return rows
-
-
 def _numbers(rows: list[dict[str, Any]], name: str) -> list[float | None]:
     values: list[float | None] = []
     for row in rows:
@@ -181,7 +119,7 @@ def _float(value: float | None) -> float | None:
 
 def _check_number(value: Any) -> str | None:
     if isinstance(value, bool) or not isinstance(value, int | float):
-        return f"is {_kind(value)}, expected a number or null"
+        return f"is {kind_of(value)}, expected a number or null"
     if value != value:  # noqa: PLR0124  only NaN is not itself
         return "is NaN, which is no number; send null if it is not known"
     if not -_FLOAT32_MAX <= value <= _FLOAT32_MAX:
@@ -191,7 +129,7 @@ def _check_number(value: Any) -> str | None:
 
 def _check_text(value: Any) -> str | None:
     if not isinstance(value, str):
-        return f"is {_kind(value)}, expected a string or null"
+        return f"is {kind_of(value)}, expected a string or null"
     if not value.isascii() and not _is_encodable(value):
         return "holds half a surrogate pair, which is not text"
     return None
@@ -215,7 +153,7 @@ def _key_of(value: Any, name: str, number: int) -> str | int:
         return value
     if isinstance(value, str) and value and _is_encodable(value):
         return value
-    raise BadRequestError(f"'{name}' is {_kind(value)}, expected a string that is not empty.", field=name, row=number)
+    raise BadRequestError(f"'{name}' is {kind_of(value)}, expected a string that is not empty.", field=name, row=number)
 
 
 def _day_of(value: Any, name: str, number: int) -> str | None:
@@ -242,31 +180,7 @@ def _is_encodable(value: str) -> bool:
     return True
 
 
-def _kind(value: Any) -> str:
+def kind_of(value: Any) -> str:
+    """Return what a value is, in the words of JSON."""
     kinds = {bool: "a boolean", str: "a string", list: "a list", dict: "an object", type(None): "null"}
     return kinds.get(type(value), "a number" if isinstance(value, int | float) else f"a {type(value).__name__}")
-
-
-class _Doubled(dict[str, Any]):
-    """An object in which a name stood more than once; nobody can say which value was meant."""
-
-    twice = ""
-
-
-def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    found = dict(pairs)
-    if len(found) == len(pairs):
-        return found
-    doubled, seen = _Doubled(found), set[str]()
-    doubled.twice = next(name for name, _ in pairs if name in seen or seen.add(name))  # type: ignore[func-returns-value]
-    return doubled
-
-
-def _check_once(found: Any, row: int | None = None) -> None:
-    if isinstance(found, _Doubled):
-        raise BadRequestError(f"'{found.twice[:80]}' is there more than once.", field=found.twice[:80], row=row)
-
-
-def _int(digits: str) -> int:
-    # Python refuses thousands of digits without saying where; any number so long is refused by its field.
-    return int(digits[:_MOST_DIGITS])

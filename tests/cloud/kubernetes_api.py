@@ -18,6 +18,7 @@ from urllib.parse import parse_qs, urlsplit
 import kubernetes_validate
 import yaml
 
+from include.platforms.kubernetes_settings import Egress, KubernetesSettings
 from tests.cloud.kubernetes_cluster import Cluster
 from tests.cloud.kubernetes_lookups import Looks
 
@@ -69,6 +70,22 @@ class KubernetesApi(Cluster):
         }
         path.write_text(yaml.safe_dump({"apiVersion": "v1", "kind": "Config", **named}))
         return str(path)
+
+
+def settings_of(cluster: KubernetesApi, folder: Path, **changes: Any) -> KubernetesSettings:
+    """Return the platform's settings for that cluster, with a folder as storage."""
+    return KubernetesSettings(
+        flavour="gke",
+        namespace="evergreen",
+        image="registry.example.com/evergreen-train:0.1.0",
+        service_account="evergreen-training",
+        storage=f"file://{folder}/storage",
+        kubeconfig=cluster.kubeconfig(folder / "kubeconfig"),
+        tracking_url="http://127.0.0.1:1",  # nobody there: the model is told of later
+        secrets=["mlflow-login"],
+        egress=[Egress(cidr="10.0.0.0/8")],
+        **changes,
+    )
 
 
 class Server(ThreadingHTTPServer):

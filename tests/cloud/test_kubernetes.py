@@ -14,9 +14,9 @@ from include import artefact
 from include.errors import ArtefactError, ConfigError, PlatformError, PlatformRefusedError
 from include.platforms.base import Job, Order
 from include.platforms.kubernetes import Kubernetes
-from include.platforms.kubernetes_settings import Egress, KubernetesSettings, Machine
+from include.platforms.kubernetes_settings import Machine
 from include.training.spec import Spec
-from tests.cloud.kubernetes_api import CUT, LOST, KubernetesApi
+from tests.cloud.kubernetes_api import CUT, LOST, KubernetesApi, settings_of
 from tests.cloud.kubernetes_cluster import wait_for
 from tests.stages.training.conftest import make_spec, rows  # noqa: F401 - fixtures
 
@@ -34,16 +34,9 @@ def cluster(tmp_path: Path) -> Iterator[KubernetesApi]:
 @pytest.fixture
 def platform(cluster: KubernetesApi, rides: Any, tmp_path: Path) -> Kubernetes:
     """The platform as it is set up for that cluster, with a folder as storage."""
-    settings = KubernetesSettings(
-        flavour="gke",
-        namespace="evergreen",
-        image="registry.example.com/evergreen-train:0.1.0",
-        service_account="evergreen-training",
-        storage=f"file://{tmp_path}/storage",
-        kubeconfig=cluster.kubeconfig(tmp_path / "kubeconfig"),
-        tracking_url="http://127.0.0.1:1",  # nobody there: the model is told of later
-        secrets=["mlflow-login"],
-        egress=[Egress(cidr="10.0.0.0/8")],
+    settings = settings_of(
+        cluster,
+        tmp_path,
         grace_seconds=20,
         poll_seconds=0.1,
         machines={"cpu": Machine()},

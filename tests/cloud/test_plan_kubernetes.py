@@ -16,11 +16,11 @@ from include.finding import Finding
 from include.platforms.base import Order
 from include.platforms.kubernetes import Kubernetes
 from include.platforms.kubernetes_check import RIGHTS
-from include.platforms.kubernetes_settings import Egress, KubernetesSettings, Machine, load_kubernetes_settings
+from include.platforms.kubernetes_settings import Machine, load_kubernetes_settings
 from include.settings import ROOT
 from include.training.spec import Spec
 from tests.cloud.conftest import spec_of
-from tests.cloud.kubernetes_api import KubernetesApi
+from tests.cloud.kubernetes_api import KubernetesApi, settings_of
 
 
 @pytest.fixture
@@ -38,16 +38,9 @@ def found(cluster: KubernetesApi, tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     monkeypatch.setattr("include.platforms.kubernetes_check.QUICK", (30, 60))
     monkeypatch.setattr("include.platforms.kubernetes_check.PATIENCE", 60.0)
     monkeypatch.setattr("include.platforms.touching.PATIENCE", 60.0)
-    settings = KubernetesSettings(
-        flavour="gke",
-        namespace="evergreen",
-        image="registry.example.com/evergreen-train:0.1.0",
-        service_account="evergreen-training",
-        storage=f"file://{tmp_path}/storage",
-        kubeconfig=cluster.kubeconfig(tmp_path / "kubeconfig"),
-        tracking_url="http://127.0.0.1:1",
-        secrets=["mlflow-login"],
-        egress=[Egress(cidr="10.0.0.0/8")],
+    settings = settings_of(
+        cluster,
+        tmp_path,
         machines={"cpu": Machine(node_selector={"pool": "trainings"})},
     )
     cluster.looks.nodes = [{"pool": "trainings"}, {"pool": "others"}]

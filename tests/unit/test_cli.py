@@ -21,9 +21,9 @@ def test_an_error_is_printed_as_it_is_also_where_it_looks_like_markup(monkeypatc
 def test_rollback_goes_to_the_champion_before_and_says_so(monkeypatch):
     asked = []
     monkeypatch.setattr("include.cli.pipeline_named", lambda name: name)
-    monkeypatch.setattr("include.promotion.version_before", lambda name, to: asked.append((name, to)) or 3)
-    monkeypatch.setattr("include.promotion.rollback_told", lambda name, to: f"{name} goes back to v{to}.")
-    monkeypatch.setattr("include.promotion.rollback", lambda *what: asked.append(what) or "rides.v3")
+    monkeypatch.setattr("include.rollback.version_before", lambda name, to: asked.append((name, to)) or 3)
+    monkeypatch.setattr("include.rollback.told", lambda name, to: f"{name} goes back to v{to}.")
+    monkeypatch.setattr("include.rollback.roll_back", lambda *what: asked.append(what) or "rides.v3")
 
     told = CliRunner().invoke(cli.app, ["rollback", "rides", "--reason", "it answers rubbish"])
 
@@ -52,9 +52,9 @@ def test_where_there_is_nothing_to_go_back_to_it_is_a_sentence(monkeypatch, caps
 
 def test_a_broken_yaml_takes_nobody_the_way_back(monkeypatch, settings):
     (settings.pipelines / "rides.yaml").write_text("rollout: {stpes: [25]}")
-    monkeypatch.setattr("include.promotion.version_before", lambda _name, _to: 3)
-    monkeypatch.setattr("include.promotion.rollback_told", lambda _name, to: f"v{to} comes back.")
-    monkeypatch.setattr("include.promotion.rollback", lambda *_what: "rides.v3")
+    monkeypatch.setattr("include.rollback.version_before", lambda _name, _to: 3)
+    monkeypatch.setattr("include.rollback.told", lambda _name, to: f"v{to} comes back.")
+    monkeypatch.setattr("include.rollback.roll_back", lambda *_what: "rides.v3")
     run = CliRunner().invoke
 
     assert "Done: rides.v3 serves." in run(cli.app, ["rollback", "rides", "--reason", "it answers rubbish"]).output

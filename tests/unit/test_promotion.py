@@ -4,7 +4,7 @@ from types import SimpleNamespace
 import httpx
 import pytest
 
-from include import promotion, sweeping
+from include import promotion, rollback, sweeping
 from include.errors import EndpointError, StaleReleaseError
 from include.ledger import open_ledger, pauses, releases
 from include.serving.state import read_state, state_path
@@ -98,7 +98,7 @@ def test_a_version_that_cannot_be_deployed_is_refused_with_the_way_to_serve_it(a
     for compared_with in (None, 1):
         promotion.promote(approve(compared_with))
     assert promotion.approved_release("rides", 2) == "rides.v2", "a champion is reconciled"
-    promotion.rollback("rides", "bad", 1)
+    rollback.roll_back("rides", "bad", 1)
     with open_ledger() as session:
         releases.refuse(session, approve(compared_with=1), note="no")
 
@@ -201,7 +201,7 @@ def test_a_rollback_puts_the_last_champion_back_and_says_why(approve, settings, 
     promotion.promote(first)
     promotion.promote(second)
 
-    assert promotion.rollback("rides", "it predicts nonsense", promotion.version_before("rides")) == first
+    assert rollback.roll_back("rides", "it predicts nonsense", rollback.version_before("rides")) == first
 
     assert (status_of(first), status_of(second)) == ("champion", "rolled_back")
     assert declared_version(settings) == 1
@@ -214,8 +214,8 @@ def test_a_rollback_goes_to_the_version_asked_for_and_may_be_repeated(approve, s
     for compared_with in (None, 1, 2):
         promotion.promote(approve(compared_with))
 
-    assert promotion.rollback("rides", "bad", 1) == "rides.v1"
-    assert promotion.rollback("rides", "bad", 1) == "rides.v1"
+    assert rollback.roll_back("rides", "bad", 1) == "rides.v1"
+    assert rollback.roll_back("rides", "bad", 1) == "rides.v1"
 
     assert declared_version(settings) == 1
     assert [status_of(f"rides.v{version}") for version in (1, 2, 3)] == ["champion", "retired", "rolled_back"]
@@ -224,10 +224,10 @@ def test_a_rollback_goes_to_the_version_asked_for_and_may_be_repeated(approve, s
 def test_the_champion_before_is_the_last_that_served_not_the_highest_version(approve):
     for compared_with in (None, 1, 2):
         promotion.promote(approve(compared_with))
-    promotion.rollback("rides", "bad", 1)
+    rollback.roll_back("rides", "bad", 1)
     promotion.promote(approve(compared_with=1))
 
-    assert promotion.rollback("rides", "bad again", promotion.version_before("rides")) == "rides.v1"
+    assert rollback.roll_back("rides", "bad again", rollback.version_before("rides")) == "rides.v1"
 
 
 def note_of(release_id):
@@ -238,36 +238,36 @@ def note_of(release_id):
 def test_who_takes_a_rollback_back_finds_the_champion_until_then_as_the_one_before(approve):
     for compared_with in (None, 1, 2):
         promotion.promote(approve(compared_with))
-    promotion.rollback("rides", "odd", 2)
+    rollback.roll_back("rides", "odd", 2)
 
-    promotion.rollback("rides", "odd was right", 3)
+    rollback.roll_back("rides", "odd was right", 3)
 
     assert [status_of(f"rides.v{version}") for version in (1, 2, 3)] == ["retired", "retired", "champion"]
     assert note_of("rides.v3") == "Put back by hand in place of v2: odd was right"
     assert note_of("rides.v2") == "Gave way to v3 again: odd was right"
-    assert promotion.version_before("rides") == 2
+    assert rollback.version_before("rides") == 2
 
 
 def test_who_goes_back_twice_does_not_meet_what_was_rolled_back_in_between(approve):
     for compared_with in (None, 1, 2):
         promotion.promote(approve(compared_with))
     for _ in range(2):
-        promotion.rollback("rides", "odd", promotion.version_before("rides"))
+        rollback.roll_back("rides", "odd", rollback.version_before("rides"))
 
-    promotion.rollback("rides", "v3 was right", 3)
+    rollback.roll_back("rides", "v3 was right", 3)
 
-    assert promotion.version_before("rides") == 1
-    assert promotion.rollback_told("rides", 1).endswith("UTC. v2: rolled back and not put back since, so passed over.")
+    assert rollback.version_before("rides") == 1
+    assert rollback.told("rides", 1).endswith("UTC. v2: rolled back and not put back since, so passed over.")
 
 
 def test_a_rollback_without_anything_to_go_back_to_says_what_there_is(approve):
     promotion.promote(approve())
 
     with pytest.raises(StaleReleaseError, match=r"the champion is rides.v1, versions that have served: \[1\]"):
-        promotion.rollback("rides", "bad", promotion.version_before("rides"))
+        rollback.roll_back("rides", "bad", rollback.version_before("rides"))
     approve(compared_with=1)
     with pytest.raises(StaleReleaseError, match="wanted version 2"):
-        promotion.rollback("rides", "bad", 2)
+        rollback.roll_back("rides", "bad", 2)
 
 
 def test_a_rollback_that_was_killed_is_taken_up_again(approve, settings, endpoint):
@@ -276,9 +276,9 @@ def test_a_rollback_that_was_killed_is_taken_up_again(approve, settings, endpoin
 
     endpoint.kill()
     with pytest.raises(KeyboardInterrupt):
-        promotion.rollback("rides", "bad", promotion.version_before("rides"))
+        rollback.roll_back("rides", "bad", rollback.version_before("rides"))
 
-    assert promotion.rollback("rides", "bad", promotion.version_before("rides")) == "rides.v2"
+    assert rollback.roll_back("rides", "bad", rollback.version_before("rides")) == "rides.v2"
     assert declared_version(settings) == 2
 
 
@@ -288,7 +288,7 @@ def test_deploying_half_a_rollback_does_not_make_a_former_champion_a_failure(app
 
     endpoint.kill()
     with pytest.raises(KeyboardInterrupt):
-        promotion.rollback("rides", "bad", promotion.version_before("rides"))
+        rollback.roll_back("rides", "bad", rollback.version_before("rides"))
 
     with pytest.raises(StaleReleaseError):
         promotion.promote("rides.v1")
@@ -302,7 +302,7 @@ def test_a_rollback_overtakes_a_promotion_under_way(approve, settings, endpoint,
         promotion.promote(approve(compared_with))
     third = approve(compared_with=2)
 
-    endpoint.interrupt_with(lambda: promotion.rollback("rides", "now!", promotion.version_before("rides", to_version)))
+    endpoint.interrupt_with(lambda: rollback.roll_back("rides", "now!", rollback.version_before("rides", to_version)))
     endpoint.refused_versions = {3}
     with pytest.raises(EndpointError):
         promotion.promote(third, timeout_seconds=0.05)
@@ -317,15 +317,15 @@ def test_a_rollback_the_endpoint_refuses_leaves_the_champion_and_the_target_as_t
     endpoint.refused_versions = {1}
 
     with pytest.raises(EndpointError):
-        promotion.rollback("rides", "bad", promotion.version_before("rides"), timeout_seconds=0.05)
+        rollback.roll_back("rides", "bad", rollback.version_before("rides"), timeout_seconds=0.05)
 
     assert [status_of(f"rides.v{version}") for version in (1, 2)] == ["retired", "champion"]
     assert declared_version(settings) == 2
 
     endpoint.refused_versions = {2}
-    promotion.rollback("rides", "bad", 1)
+    rollback.roll_back("rides", "bad", 1)
     with pytest.raises(EndpointError):
-        promotion.rollback("rides", "it was right", 2, timeout_seconds=0.05)
+        rollback.roll_back("rides", "it was right", 2, timeout_seconds=0.05)
 
     assert [status_of(f"rides.v{version}") for version in (1, 2)] == ["champion", "rolled_back"]
 
@@ -406,7 +406,7 @@ def test_a_person_deploys_and_rolls_back_in_a_pause(approve):
 
     assert promotion.promote(promotion.approved_release("rides")) is None
     assert status_of(second) == "champion"
-    promotion.rollback("rides", "bad", promotion.version_before("rides"))
+    rollback.roll_back("rides", "bad", rollback.version_before("rides"))
     assert status_of("rides.v1") == "champion"
 
 
@@ -490,7 +490,7 @@ def test_a_promotion_that_fails_does_not_undo_a_rollback_under_way(approve, sett
             promotion.undo(settings, release, release.fence, note="refused", becomes="failed")
 
         endpoint.on_ping = fail_the_deploy_meanwhile
-        promotion.rollback("rides", "now!", 1)
+        rollback.roll_back("rides", "now!", 1)
         raise KeyboardInterrupt
 
     endpoint.on_ping = begin_to_roll_back

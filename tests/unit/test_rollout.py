@@ -4,7 +4,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from include import observation, pausing, promotion, rollout
+from include import observation, pausing, promotion, rollback, rollout
 from include.errors import EndpointError, RolloutError, StaleReleaseError
 from include.ledger import open_ledger, releases
 from include.pipeline import Pipeline
@@ -210,7 +210,7 @@ def test_a_pause_ends_a_trial_and_the_release_waits(second, settings):
 def test_a_rollback_ends_a_trial(second, settings):
     rollout.advance(second)
 
-    promotion.rollback("rides", "I do not like it", promotion.version_before("rides"))
+    rollback.roll_back("rides", "I do not like it", rollback.version_before("rides"))
 
     assert (release(second).status, release(FIRST).status, share(settings)) == ("rolled_back", "champion", None)
     with pytest.raises(StaleReleaseError, match="rolled_back: I do not like it"):
@@ -220,8 +220,8 @@ def test_a_rollback_ends_a_trial(second, settings):
 def test_a_rollback_in_a_trial_says_that_the_champion_goes_on(second, caplog):
     rollout.advance(second)
 
-    assert promotion.rollback_told("rides", 1) == "The trial of v2 is over; rides.v1 goes on."
-    promotion.rollback("rides", "I do not like it", 1)
+    assert rollback.told("rides", 1) == "The trial of v2 is over; rides.v1 goes on."
+    rollback.roll_back("rides", "I do not like it", 1)
 
     assert "The trial of v2 is over; rides.v1 goes on." in caplog.text
     assert "the declared state is not" not in caplog.text
@@ -234,7 +234,7 @@ def test_a_release_that_was_rolled_back_after_all_its_steps_is_not_tried_again(s
         progress = rollout.advance(second)
     assert progress.is_over
     promotion.promote(second)
-    promotion.rollback("rides", "it felt wrong", 1)
+    rollback.roll_back("rides", "it felt wrong", 1)
 
     with pytest.raises(StaleReleaseError, match="rides.v2 is rolled_back: it felt wrong"):
         rollout.advance(second)

@@ -12,7 +12,7 @@ from contextlib import contextmanager
 import httpx
 import pytest
 
-from include import promotion, rollout, verification
+from include import promotion, rollback, rollout, verification
 from include.errors import ArtefactError
 from include.ledger import open_ledger, releases
 from include.settings import ROOT
@@ -109,7 +109,7 @@ def test_a_release_is_verified_shadowed_tried_promoted_and_rolled_back_without_a
         promotion.promote(second)
         asking.by_key = {}
         wait_until(lambda: asking.answers[200, "2"] > 20)
-        promotion.rollback("rides", "the test wants it", promotion.version_before("rides"))
+        rollback.roll_back("rides", "the test wants it", rollback.version_before("rides"))
 
     assert {status for status, _ in asking.answers} == {200}
     assert asking.answers[200, "1"]
@@ -138,7 +138,7 @@ def test_only_every_process_makes_a_champion_and_a_killed_one_comes_back_to_the_
     os.kill(doomed, signal.SIGSTOP)  # it lives, and takes up nothing
     try:
         with pytest.raises(Exception, match="did not acknowledge"):
-            promotion.rollback("rides", "test", promotion.version_before("rides"), timeout_seconds=1)
+            rollback.roll_back("rides", "test", rollback.version_before("rides"), timeout_seconds=1)
     finally:
         os.kill(doomed, signal.SIGKILL)
 

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from include.serving.instances import _careful_rows_of, _fast_rows_of
+from include.serving.json_rows import _careful_rows_of, _fast_rows_of
 
 VALUES = st.one_of(
     st.none(), st.booleans(), st.integers(), st.floats(allow_nan=False), st.text('a:"\\é\ud800', max_size=4)

@@ -6,7 +6,8 @@ from hypothesis import strategies as st
 
 from include.errors import BadRequestError
 from include.recipe import Features
-from include.serving.instances import read_instances, rows_of
+from include.serving.instances import read_instances
+from include.serving.json_rows import rows_of
 from include.serving.limits import Limits
 
 FEATURES = Features(numeric=["distance"], categorical=["carrier"])

@@ -1,0 +1,69 @@
+"""This file puts a former champion back behind the endpoint, or ends what is tried beside the champion."""
+
+import logging
+
+from sqlalchemy.orm import Session
+
+from include.deployment import choose_target, rollback_in_words
+from include.errors import EndpointError
+from include.ledger import open_ledger, releases
+from include.promotion import Back, put_forward, reconcile, wait_until_acknowledged
+from include.settings import load_settings
+
+log = logging.getLogger(__name__)
+
+# What served before may come back; "promoting" stands for a rollback that was killed half-way.
+_REINSTATED_FROM = ("retired", "rolled_back", "promoting")
+
+
+def version_before(pipeline_name: str, to_version: int | None = None) -> int:
+    """Return the version a rollback goes to: the one asked for, the champion that another is tried beside, or the last.
+
+    :raises StaleReleaseError: if it has never served.
+    """
+    with open_ledger() as session:
+        champion = releases.champion_of(session, pipeline_name)
+        if to_version is None and champion and releases.tried_beside(session, pipeline_name):
+            return champion.version
+        return choose_target(champion, releases.releases_of(session, pipeline_name), to_version).version
+
+
+def told(pipeline_name: str, to_version: int) -> str:
+    """Return in words what a rollback to a version is about to do."""
+    with open_ledger() as session:
+        return _told(session, pipeline_name, to_version)
+
+
+def roll_back(pipeline_name: str, reason: str, to_version: int, *, timeout_seconds: float = 30.0) -> str:
+    """Put a former champion back, or end what is tried beside this one, and return the release's id that serves then.
+
+    May be repeated without harm. It overtakes a promotion that is under way.
+
+    :raises StaleReleaseError: if there is no such release that has served before.
+    :raises EndpointError: if the endpoint does not acknowledge in time; the champion stays.
+    """
+    settings = load_settings()
+    with open_ledger(settings.ledger_url) as session:
+        champion = releases.champion_of(session, pipeline_name)
+        target = choose_target(champion, releases.releases_of(session, pipeline_name), to_version)
+        is_done = champion is not None and target.id == champion.id
+        log.info("%s", _told(session, pipeline_name, to_version))
+        trial = releases.tried_beside(session, pipeline_name)
+        for tried in trial:
+            releases.give_up_promotion(session, tried.id, note=reason, becomes="rolled_back")
+        back = Back(reason, stays="rolled_back" if target.status == "rolled_back" else "retired")
+        fence = None if is_done else releases.begin_promotion(session, target.id, again_from=_REINSTATED_FROM)
+        target = releases.get_release(session, target.id)
+    if fence is not None:
+        put_forward(settings, target, fence, back=back, timeout_seconds=timeout_seconds)
+        return target.id
+    state = reconcile(pipeline_name, after_trial=bool(trial))
+    if state and (why := wait_until_acknowledged(settings.endpoint_url, state, timeout_seconds)[0]):
+        raise EndpointError(f"The endpoint at {settings.endpoint_url} did not acknowledge {target.id}: {why}.")
+    return target.id
+
+
+def _told(session: Session, pipeline_name: str, to_version: int) -> str:
+    champion, known = releases.champion_of(session, pipeline_name), releases.releases_of(session, pipeline_name)
+    target = choose_target(champion, known, to_version)
+    return rollback_in_words(champion, target, known, releases.tried_beside(session, pipeline_name))
