@@ -4,10 +4,10 @@ import logging
 
 from sqlalchemy.orm import Session
 
+from include import promotion
 from include.deployment import choose_target, rollback_in_words
 from include.errors import EndpointError
 from include.ledger import open_ledger, releases
-from include.promotion import Back, put_forward, reconcile, wait_until_acknowledged
 from include.settings import load_settings
 
 log = logging.getLogger(__name__)
@@ -51,14 +51,14 @@ def roll_back(pipeline_name: str, reason: str, to_version: int, *, timeout_secon
         trial = releases.tried_beside(session, pipeline_name)
         for tried in trial:
             releases.give_up_promotion(session, tried.id, note=reason, becomes="rolled_back")
-        back = Back(reason, stays="rolled_back" if target.status == "rolled_back" else "retired")
+        back = promotion.Back(reason, stays="rolled_back" if target.status == "rolled_back" else "retired")
         fence = None if is_done else releases.begin_promotion(session, target.id, again_from=_REINSTATED_FROM)
         target = releases.get_release(session, target.id)
     if fence is not None:
-        put_forward(settings, target, fence, back=back, timeout_seconds=timeout_seconds)
+        promotion.put_forward(settings, target, fence, back=back, timeout_seconds=timeout_seconds)
         return target.id
-    state = reconcile(pipeline_name, after_trial=bool(trial))
-    if state and (why := wait_until_acknowledged(settings.endpoint_url, state, timeout_seconds)[0]):
+    state = promotion.reconcile(pipeline_name, after_trial=bool(trial))
+    if state and (why := promotion.wait_until_acknowledged(settings.endpoint_url, state, timeout_seconds)[0]):
         raise EndpointError(f"The endpoint at {settings.endpoint_url} did not acknowledge {target.id}: {why}.")
     return target.id
 

@@ -21,7 +21,7 @@ from include.errors import StackError
 from include.process import die_with_parent, kill_all, processes_of, uninterrupted
 from include.readiness import airflow_is_healthy, answers, check_java, check_ports, listens
 from include.settings import ROOT, Settings, load_settings
-from include.stack_environment import BIN, environment_of, passwords_of, write_secret
+from include.stack_environment import BIN, environment_of, passwords_of, ports_of, write_secret
 
 SUPERVISOR = ROOT / "config" / "supervisord.conf"
 START_SECONDS = 180
@@ -35,9 +35,7 @@ class Stack:
         self.settings = settings or load_settings()
         self.data = self.settings.data
         local = yaml.safe_load((ROOT / "config" / "platforms" / "local.yaml").read_text())
-        self.ports = {
-            name: int(os.environ.get(f"EVERGREEN_{name.upper()}_PORT", port)) for name, port in local["ports"].items()
-        }
+        self.ports = ports_of(local["ports"])
         self._airflow_settings: dict[str, str] = local["airflow"]
         self._airflow_keep_days: int = local["airflow_keep_days"]
 

@@ -53,6 +53,11 @@ def environment_of(
     }
 
 
+def ports_of(usual: Mapping[str, int]) -> dict[str, int]:
+    """Return each service's port: the usual one, unless a variable says another."""
+    return {name: int(os.environ.get(f"EVERGREEN_{name.upper()}_PORT", port)) for name, port in usual.items()}
+
+
 def passwords_of(data: Path) -> Path:
     """Return the file that holds the passwords of Airflow's users."""
     return data / "airflow" / "passwords.json"

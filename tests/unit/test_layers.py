@@ -52,5 +52,5 @@ def test_settings_come_from_one_place():
 
     # The stack makes the environment of the services it starts, out of its own; a training runs where a platform's own
     # variables say what to do.
-    assert readers == {"include/stack.py", "include/training/environment.py"}
+    assert readers == {"include/stack_environment.py", "include/training/environment.py"}
     assert "env = os.environ" in (ROOT / "include" / "settings.py").read_text(), "the pattern above must still be right"
