@@ -3,7 +3,6 @@
 import fcntl
 import logging
 import threading
-from datetime import UTC, datetime
 from logging.handlers import RotatingFileHandler
 from pathlib import Path
 from typing import Any, TextIO
@@ -60,8 +59,8 @@ class AccessLog:
         if self._lock:
             self._lock.close()
 
-    def write(self, line: dict[str, Any]) -> None:
-        """Log one request."""
+    def write(self, line: Any) -> None:
+        """Log one request: a dictionary, or a dataclass with a field per name."""
         if self._file:
             self._buffer.put(line)
 
@@ -84,14 +83,14 @@ class _Buffer:
         self._waiting: list[str] = []
         self._num_lost = 0
 
-    def put(self, line: dict[str, Any]) -> None:
+    def put(self, line: Any) -> None:
         """Take a line in, as text already: to make thousands at once would hold up whoever is answered then."""
         if len(self._waiting) >= MAX_WAITING_LINES:
             self._num_lost += 1
             return
         if self._num_lost:
-            line, self._num_lost = {**line, "lost_before": self._num_lost}, 0
-        self._waiting.append(_line(line))
+            line, self._num_lost = msgspec.to_builtins(line) | {"lost_before": self._num_lost}, 0
+        self._waiting.append(_ENCODER.encode(line).decode())
 
     def take(self) -> list[str]:
         """Return the lines that wait, as JSON."""
@@ -108,10 +107,6 @@ class _File(RotatingFileHandler):
         if not self._has_said:
             log.exception("%s cannot be written; this is said once.", self.baseFilename)
         self._has_said = True
-
-
-def _line(said: dict[str, Any]) -> str:
-    return _ENCODER.encode({"time": datetime.now(UTC), **said}).decode()
 
 
 def _own_file(folder: Path) -> tuple[Path, TextIO]:

@@ -24,7 +24,7 @@ log = logging.getLogger(__name__)
 _FEW = 16  # answers so few are looked at faster without an array
 
 
-@dataclass(frozen=True)
+@dataclass(slots=True)  # as Captured
 class Answered:
     """The answer to a request, what is to be kept of it, and the version that failed to answer it first, if one did."""
 

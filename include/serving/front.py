@@ -5,6 +5,7 @@ dependencies, what is to be closed afterwards) is for the other pages: predictio
 """
 
 import time
+from datetime import UTC, datetime
 
 from fastapi import Request
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
@@ -41,7 +42,8 @@ class Front:
         finally:
             if visit.reason:
                 self.endpoint.metrics.refusals.labels(visit.pipeline, visit.reason).inc()
-            self.endpoint.access_log.write({**vars(visit), "ms": round((time.perf_counter() - started) * 1000, 3)})
+            visit.time, visit.ms = datetime.now(UTC), round((time.perf_counter() - started) * 1000, 3)
+            self.endpoint.access_log.write(visit)
 
     async def _answer(self, visit: Visit, scope: Scope, receive: Receive, send: Send) -> None:
         pipeline = scope["path"][len(ASKED) + 1 :] or None

@@ -18,7 +18,7 @@ _NUMBER_TYPES, _TEXT_TYPES = frozenset(_NUMBERS), frozenset({str, type(None)})
 _MISSING = object()
 
 
-@dataclass(frozen=True)
+@dataclass(slots=True)  # as Captured
 class Instances:
     """The rows of one request, by column."""
 

@@ -1,6 +1,7 @@
 """This file lets a challenger answer copies of requests; the answers that users get know nothing of it."""
 
 import logging
+import threading
 import time
 import uuid
 from collections import defaultdict
@@ -23,11 +24,12 @@ from include.serving.model import Served
 log = logging.getLogger(__name__)
 
 MAX_WAITING_ROWS = 5_000
-ROWS_AT_ONCE = 256
+ROWS_AT_ONCE = 32
+SHARE = 0.02  # of a processor at most: on the endpoint's own core, what copies take the users' answers wait for
 CHAMPIONS = "champion_"  # before the name of a column of the champion's answer
 
 
-@dataclass(frozen=True)
+@dataclass(slots=True)  # as Captured
 class Copy:
     """One answered request, and who is to answer it again."""
 
@@ -36,20 +38,26 @@ class Copy:
 
 
 class Shadow:
-    """A bounded queue of copies; under pressure copies are dropped, and counted, before captures are."""
+    """A bounded queue of copies, some of them at a time; under pressure they are dropped, and counted, before captures.
+
+    After a portion the thread rests so long that it has worked for a fixed share of the time: where more is asked than
+    a challenger can answer in it, some are answered and the rest is counted as dropped.
+    """
 
     def __init__(self, lake: Path, metrics: Metrics, capture: Capture) -> None:
         self._lake = lake
         self._metrics = metrics
         self._capture = capture
         self._batches: Batches[Copy, list[Copy]] = Batches("shadow", self._answer, list, enough=ROWS_AT_ONCE)
+        self._is_stopping = threading.Event()
 
     def start(self) -> None:
         """Start answering."""
         self._batches.start()
 
     def stop(self) -> None:
-        """Answer what is waiting, then stop."""
+        """Answer what is waiting, without resting, then stop."""
+        self._is_stopping.set()
         self._batches.stop()
 
     def flush(self) -> None:
@@ -68,9 +76,15 @@ class Shadow:
             groups[id(copy.challenger)].append(copy)
         for group in groups.values():
             challenger = group[0].challenger
-            parts = [found for some in _portions(group) if (found := self._answer_some(challenger, some))]
+            parts = [found for some in _portions(group) if (found := self._answer_and_rest(challenger, some))]
             if parts:
                 self._write(challenger, pa.concat_tables(parts))
+
+    def _answer_and_rest(self, challenger: Served, copies: list[Copy]) -> pa.Table | None:
+        began = time.thread_time()
+        found = self._answer_some(challenger, copies)
+        self._is_stopping.wait((time.thread_time() - began) * (1 / SHARE - 1))
+        return found
 
     def _answer_some(self, challenger: Served, copies: list[Copy]) -> pa.Table | None:
         rows = [copy.asked for copy in copies]
