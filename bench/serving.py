@@ -29,6 +29,7 @@ from include.settings import working_in
 from soak.endpoint import Endpoint, made_up, serving
 
 RUNS, SECONDS = 5, 5.0  # of each, in turn, after a short one
+SHADOW_RUNS = 15  # as a few per cent of a p99 are looked for
 BODIES = 30
 
 
@@ -44,7 +45,7 @@ def measure() -> dict[str, Any]:
             against = Against(f"{endpoint.url}/invocations/{endpoint.pipeline.name}", bodies, key)
             bare = against.measure("bare", others.bare)
             captured = _wait_for_capture(endpoint)
-            bare["shadow_p99_ratio"] = swapping.shadow_p99_ratio(endpoint, against.p99_alone, RUNS)
+            bare["shadow_p99_ratio"] = swapping.shadow_p99_ratio(endpoint, against.p99_alone, SHADOW_RUNS)
             bare["rollback_seconds"] = swapping.rollback_seconds(endpoint, RUNS)
             for name, start in {"litserve": others.litserve, "bentoml": others.bentoml}.items():
                 against.try_to_measure(name, start)

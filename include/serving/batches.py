@@ -29,7 +29,7 @@ class Batches(Generic[Item, Batch]):
     :param enough: rows that wake it at once.
     """
 
-    def __init__(self, name: str, work: Callable[[Batch], None], begin: Callable[[], Batch], *, enough: int) -> None:
+    def __init__(self, name: str, work: Callable[[Batch], None], begin: Callable[[], Batch], *, enough: float) -> None:
         self._work = work
         self._begin = begin
         self._enough = enough

@@ -1,12 +1,14 @@
 """This file lets a challenger answer copies of requests; the answers that users get know nothing of it."""
 
 import logging
+import math
 import threading
 import time
 import uuid
 from collections import defaultdict
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import cache
 from pathlib import Path
 
 import pyarrow as pa
@@ -23,9 +25,9 @@ from include.serving.model import Served
 
 log = logging.getLogger(__name__)
 
-MAX_WAITING_ROWS = 5_000
+MAX_WAITING_ROWS = 256  # which is so many a second: they are answered once in each
 ROWS_AT_ONCE = 32
-SHARE = 0.02  # of a processor at most: on the endpoint's own core, what copies take the users' answers wait for
+_PAUSE_SECONDS = 0.01  # after so many rows users are answered for so long
 CHAMPIONS = "champion_"  # before the name of a column of the champion's answer
 
 
@@ -38,17 +40,18 @@ class Copy:
 
 
 class Shadow:
-    """A bounded queue of copies, some of them at a time; under pressure they are dropped, and counted, before captures.
+    """A bounded queue of copies; what it has no room for is dropped, and counted.
 
-    After a portion the thread rests so long that it has worked for a fixed share of the time: where more is asked than
-    a challenger can answer in it, some are answered and the rest is counted as dropped.
+    There is little room: users wait for what copies take of the endpoint's own core, and some hundred rows a second
+    tell as much of a challenger as all of them. Under pressure, copies make way before captures do.
     """
 
     def __init__(self, lake: Path, metrics: Metrics, capture: Capture) -> None:
         self._lake = lake
         self._metrics = metrics
         self._capture = capture
-        self._batches: Batches[Copy, list[Copy]] = Batches("shadow", self._answer, list, enough=ROWS_AT_ONCE)
+        self._batches: Batches[Copy, list[Copy]] = Batches("shadow", self._answer, list, enough=math.inf)
+        self._dropped = cache(metrics.shadow_dropped.labels)  # to look it up takes twice as long as to count
         self._is_stopping = threading.Event()
 
     def start(self) -> None:
@@ -56,7 +59,7 @@ class Shadow:
         self._batches.start()
 
     def stop(self) -> None:
-        """Answer what is waiting, without resting, then stop."""
+        """Answer what is waiting, without a pause, then stop."""
         self._is_stopping.set()
         self._batches.stop()
 
@@ -65,10 +68,11 @@ class Shadow:
         self._batches.flush()
 
     def put(self, challenger: Served, asked: Captured) -> None:
-        """Take a copy in, or count its rows as dropped."""
-        most = 0 if self._capture.is_pressed() else MAX_WAITING_ROWS
-        if not self._batches.put(Copy(challenger, asked), len(asked.ids), most=most):
-            self._metrics.shadow_dropped.labels(asked.pipeline).inc(len(asked.ids))
+        """Take a copy in, or count its rows as dropped; a request larger than the room is taken where none waits."""
+        num_rows = len(asked.ids)
+        most = 0 if self._capture.is_pressed() else max(MAX_WAITING_ROWS, num_rows)
+        if not self._batches.put(Copy(challenger, asked), num_rows, most=most):
+            self._dropped(asked.pipeline).inc(num_rows)
 
     def _answer(self, copies: list[Copy]) -> None:
         groups: dict[int, list[Copy]] = defaultdict(list)
@@ -76,17 +80,12 @@ class Shadow:
             groups[id(copy.challenger)].append(copy)
         for group in groups.values():
             challenger = group[0].challenger
-            parts = [found for some in _portions(group) if (found := self._answer_and_rest(challenger, some))]
+            parts = [found for some in _portions(group) if (found := self._answer_some(challenger, some))]
             if parts:
                 self._write(challenger, pa.concat_tables(parts))
 
-    def _answer_and_rest(self, challenger: Served, copies: list[Copy]) -> pa.Table | None:
-        began = time.thread_time()
-        found = self._answer_some(challenger, copies)
-        self._is_stopping.wait((time.thread_time() - began) * (1 / SHARE - 1))
-        return found
-
     def _answer_some(self, challenger: Served, copies: list[Copy]) -> pa.Table | None:
+        self._is_stopping.wait(_PAUSE_SECONDS)
         rows = [copy.asked for copy in copies]
         names = challenger.features.names
         began = time.perf_counter()
@@ -117,7 +116,7 @@ class Shadow:
                 pq.write_table(table, temporary)
         except (OSError, RuntimeError) as error:
             log.error("%s: %s copied answers could not be written: %s", challenger.pipeline, len(table), error)  # noqa: TRY400
-            self._metrics.shadow_dropped.labels(challenger.pipeline).inc(len(table))
+            self._dropped(challenger.pipeline).inc(len(table))
 
 
 def shadow_folder(lake: Path, pipeline_name: str, version: int) -> Path:

@@ -23,16 +23,6 @@ def shadow(tmp_path):
     return Shadow(tmp_path / "lake", metrics, Capture(tmp_path / "lake", metrics))
 
 
-@pytest.fixture
-def rests(shadow, monkeypatch):
-    """What the thread rests for, each portion having taken a second of a processor."""
-    rested = []
-    clock = iter(range(1_000))
-    monkeypatch.setattr(shadowing.time, "thread_time", lambda: next(clock))
-    monkeypatch.setattr(shadow._is_stopping, "wait", rested.append)
-    return rested
-
-
 def asked(challenger, num_rows=1, distance=2.0):
     return Captured(
         pipeline="rides",
@@ -76,13 +66,15 @@ def test_what_the_challenger_cannot_answer_counts_against_it_alone(shadow, chall
     assert not shadow_folder(tmp_path / "lake", "rides", 2).exists()
 
 
-def test_it_rests_after_each_portion_until_it_has_worked_for_its_share_of_the_time(shadow, challenger, rests):
-    for _ in range(4):
+def test_users_are_answered_between_its_portions(shadow, challenger, monkeypatch):
+    pauses = []
+    monkeypatch.setattr(shadow._is_stopping, "wait", pauses.append)
+    for _ in range(5):
         shadow.put(challenger, asked(challenger))
 
     shadow.flush()
 
-    assert [1 / (1 + rest) for rest in rests] == pytest.approx([shadowing.SHARE] * 2)
+    assert len(pauses) == 3
 
 
 def test_copies_that_find_no_room_are_counted(shadow, challenger, monkeypatch):
@@ -97,6 +89,15 @@ def test_copies_that_find_no_room_are_counted(shadow, challenger, monkeypatch):
 def test_under_pressure_copies_make_way_for_captures(shadow, challenger, monkeypatch):
     monkeypatch.setattr(shadow._capture, "is_pressed", lambda: True)
 
+    shadow.put(challenger, asked(challenger))
+
+    assert counted(shadow, "evergreen_shadow_dropped_rows_total") == 1
+
+
+def test_a_request_larger_than_the_room_is_copied_where_nothing_waits(shadow, challenger, monkeypatch):
+    monkeypatch.setattr(shadowing, "MAX_WAITING_ROWS", 3)
+
+    shadow.put(challenger, asked(challenger, num_rows=5))
     shadow.put(challenger, asked(challenger))
 
     assert counted(shadow, "evergreen_shadow_dropped_rows_total") == 1
