@@ -1,10 +1,4 @@
-"""Nights and trainings through a real Airflow with its scheduler: late labels, runs that meet, and a few seeded kills.
-
-`make soak` does a hundred kills, in nights of real flights.
-"""
-
-import os
-from datetime import date
+"""Nights and trainings through a real Airflow with its scheduler: late labels, and runs that meet."""
 
 import httpx
 import pytest
@@ -15,37 +9,21 @@ from include.demo.airflow_api import patiently, wait_until
 from include.ledger import Publication, Request, nights, open_ledger, releases, requests
 from include.monitoring.deciding import ON_THEIR_WAY
 from include.settings import load_settings
-from soak.kills import installation, kill_in
-from soak.trial import Story
+from soak.kills import installation
 
-SERVICES = ("AIRFLOW", "ENDPOINT", "MLFLOW", "SPARK")
 ROWS = 200
-KILLS = "EVERGREEN_TESTS_KILL" in os.environ
 FIRST, SECOND, THIRD, FOURTH = (f"2020-01-0{number}" for number in range(1, 5))
 LATE = "late_rides"
 
 
 @pytest.fixture(scope="module")
-def services(free_ports, rides_yaml):
-    """Airflow and what belongs to it, for `rides` and for `late_rides`, whose labels come a day later."""
-    learning = rides_yaml.replace("holdout_days: 1", "holdout_days: 2, epochs: 8, batch_size: 32, learning_rate: 0.02")
-    learning += "gate: {metric: auc, margin: 1, min_gain: -1}\n"  # every challenger passes
-    by_hand = learning.replace("{start: 2020-01-01}", "{start: 2020-01-01, end: 2020-01-01}")
-    at_night = learning.replace("{start: 2020-01-01}", "{start: 2020-01-01, end: 2020-01-04}")
-    pipelines = {
-        "rides": by_hand,
-        LATE: at_night.replace("e/{date}", "late/e/{date}").replace(
-            '"l/{date}.csv"', '"late/l/{date}.csv", delay_days: 1'
-        ),
-    }
-    with pytest.MonkeyPatch.context() as patch:
-        for name in [name for name in os.environ if name.startswith("AIRFLOW")]:
-            patch.delenv(name)  # the other tests' Airflow (tests/conftest.py) is not this one's
-        for name, port in zip(SERVICES, free_ports(len(SERVICES)), strict=True):
-            patch.setenv(f"EVERGREEN_{name}_PORT", str(port))
-        # Where nothing is killed, a task that is only slow must not be taken for dead.
-        with installation(pipelines, is_impatient=KILLS) as running:
-            yield running
+def services(own_services, learning_rides):
+    """Airflow and what belongs to it, for rides whose labels come a day later."""
+    late = learning_rides("2020-01-04").replace("e/{date}", "late/e/{date}")
+    late = late.replace('"l/{date}.csv"', '"late/l/{date}.csv", delay_days: 1')
+    # Nothing is killed here: a task that is only slow must not be taken for dead.
+    with installation({LATE: late}, is_impatient=False) as running:
+        yield running
 
 
 @pytest.fixture(scope="module")
@@ -190,31 +168,3 @@ def test_two_trainings_at_once_for_two_requests_make_two_models_of_which_one_ser
     # What was compared with a champion that the other has replaced meanwhile has failed: refused as stale.
     assert {release.status for release in made} <= {"champion", "retired", "rejected", "failed"}
     assert version_served(services) == champion.version
-
-
-@pytest.fixture(scope="module")
-def killed(services, deliver_rides):
-    """What became of three kills."""
-
-    def deliver(data, days):
-        for day in days:
-            deliver_rides(data, day, ROWS)
-
-    story = Story(
-        "rides", date(2020, 1, 2), date(2020, 1, 9), deliver=deliver, rows_of=lambda days: dict.fromkeys(days, ROWS)
-    )
-    return kill_in(story, *services, number=3, seed=3, seconds=900)
-
-
-# Written, and cut off each time by a crowded machine: not yet seen to pass. Run them with EVERGREEN_TESTS_KILL=1.
-needs_quiet = pytest.mark.skipif(not KILLS, reason="set EVERGREEN_TESTS_KILL=1")
-
-
-@needs_quiet
-def test_something_was_killed(killed):
-    assert killed["n"] >= 3, killed["kills"]
-
-
-@needs_quiet
-def test_nothing_is_lost_doubled_or_left_behind(killed):
-    assert killed["findings"] == {"lost": [], "doubled": [], "disagree": [], "orphans": []}
