@@ -129,3 +129,18 @@ def test_stopping_writes_what_is_waiting(capture, tmp_path):
     capture.stop()
 
     assert len(files(tmp_path, "2020-01-02")) == 1
+
+
+@pytest.mark.parametrize(("num_requests", "is_paused"), [(2, True), (5, False)])
+def test_others_are_answered_between_columns_unless_rows_come_faster_than_they_are_written(
+    capture, monkeypatch, num_requests, is_paused
+):
+    pauses = []
+    monkeypatch.setattr(capturing.time, "sleep", pauses.append)
+    monkeypatch.setattr(capturing, "FLUSH_ROWS", 1_000)
+    for _ in range(num_requests):
+        capture.put(captured(["2020-01-02"] * 500))
+
+    capture.flush()
+
+    assert bool(pauses) is is_paused
