@@ -9,13 +9,15 @@ from urllib.parse import unquote, urlsplit
 
 import fsspec
 from fsspec.implementations.arrow import ArrowFSWrapper
-from pyarrow.fs import AzureFileSystem, FileSystem
+from pyarrow.fs import AzureFileSystem, FileSelector, FileSystem, FileType
 
 from include.settings import load_variables
 
 # Arrow brings these in its wheel, and credentials from where the cloud's own tools look; s3fs, gcsfs and adlfs would
 # bind the versions of half the environment.
-BY_ARROW = ("s3://", "gs://", "gcs://", "abfs://", "abfss://")
+GOOGLE = ("gs://", "gcs://")
+GOOGLE_SECONDS = 15  # that it is tried again for; by default a store that does not answer is waited for 15 minutes
+BY_ARROW = ("s3://", *GOOGLE, "abfs://", "abfss://")
 # Names that Azure's own tools read.
 CONNECTION = "AZURE_STORAGE_CONNECTION_STRING"
 ACCOUNT = "AZURE_STORAGE_ACCOUNT_NAME"
@@ -33,10 +35,34 @@ def filesystem_of(url: str) -> tuple[Any, str]:
     if url.startswith("abfs") and "@" not in urlsplit(url).netloc:
         filesystem, inner = AzureFileSystem(**azure_account()), str(location_of(url))
     else:
-        filesystem, inner = FileSystem.from_uri(url)
-    wrapped = ArrowFSWrapper(filesystem)
+        filesystem, inner = FileSystem.from_uri(_with_patience(url))
+    wrapped = (_GoogleFiles if filesystem.type_name == "gcs" else ArrowFSWrapper)(filesystem)
     wrapped.root_marker = ""  # fsspec 2026.9 knows of S3 and GCS only that their paths begin with no slash
     return wrapped, inner
+
+
+class _GoogleFiles(ArrowFSWrapper):
+    """Google's store as Arrow has it, which knows no folder that is only part of objects' names: most are just that.
+
+    What lies below is found by one listing without folders: https://github.com/apache/arrow/issues/35993
+    """
+
+    def find(
+        self, path: str, maxdepth: int | None = None, *, detail: bool = False, **_: Any
+    ) -> list[str] | dict[str, Any]:
+        """Return the files below a folder; folders are not told, even if asked for."""
+        folder = self._strip_protocol(path).rstrip("/")
+        entries = self.fs.get_file_info(FileSelector(folder, allow_not_found=True, recursive=True))
+        files = [each for each in entries if each.type is FileType.File]
+        depths = (each.path.removeprefix(folder).count("/") for each in files)
+        found = [each for each, depth in zip(files, depths, strict=True) if maxdepth is None or depth <= maxdepth]
+        return {each.path: self._make_entry(each) for each in found} if detail else [each.path for each in found]
+
+
+def _with_patience(url: str) -> str:
+    if not url.startswith(GOOGLE) or "retry_limit_seconds" in url:
+        return url
+    return f"{url}{'&' if '?' in url else '?'}retry_limit_seconds={GOOGLE_SECONDS}"
 
 
 def location_of(url: str) -> PurePosixPath:

@@ -2,6 +2,7 @@
 
 import re
 from typing import Any
+from urllib.parse import urlsplit
 
 from include.errors import ConfigError, SourceUnavailableError
 from include.filesystems import BY_ARROW, filesystem_of
@@ -12,7 +13,8 @@ from include.sources import Files, format_of
 
 CREDENTIALS = (
     "Credentials are taken from where the cloud's own tools look (S3: AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY or "
-    "~/.aws), in the environment of Airflow's processes."
+    "~/.aws; Google: GOOGLE_APPLICATION_CREDENTIALS; Azure: AZURE_STORAGE_ACCOUNT_NAME, AZURE_STORAGE_ACCOUNT_KEY or "
+    "`az login`), in the environment of Airflow's processes."
 )
 
 
@@ -30,11 +32,13 @@ def days_of(source: Files) -> list[str]:
     """Return the days that files are there for, oldest first."""
     inner = source.path.rpartition("://")[2].lstrip("./")
     if source.path.startswith(BY_ARROW):
-        inner = inner.partition("?")[0]  # the store's settings follow
+        inner = urlsplit(source.path).path  # no account, no bucket, none of the store's settings
     inner = re.escape(inner).replace(r"\*", ".*").replace(r"\?", ".")
     inner = inner.replace(r"\{date\}", r"(?P<day>\d{4}-\d\d-\d\d)", 1).replace(r"\{date\}", "(?P=day)")
     pattern = re.compile(f".*?{inner}")
-    found = (pattern.fullmatch(path) for _, path in _found(_located(source.path, "*-*-*")))
+    # Beside another star the day's would mean folders of any depth, which fsspec refuses within a name.
+    everything = re.sub(r"(?<=[^/*])\*{2,}|\*{2,}(?=[^/*])", "*", _located(source.path, "*-*-*"))
+    found = (pattern.fullmatch(path) for _, path in _found(everything))
     return sorted({match["day"] for match in found if match and is_day(match["day"])})
 
 
