@@ -173,3 +173,5 @@ def test_nothing_is_left_that_nobody_needs(place: Place, finished: Finished) -> 
 
     wait_for(lambda: place.left(finished.jobs[0]) == [])
     place.platform().clean_up(finished.jobs[0])
+
+    assert place.left(finished.jobs[0]) == []
