@@ -16,8 +16,8 @@ from include.platforms.aws_request import MODEL, request_folder, rows_folder
 from include.platforms.aws_settings import AwsSettings
 from include.platforms.inputs import days_to_send
 from include.settings import load_settings
+from include.training.outcome import is_finished
 from include.training.spec import Spec
-from include.training.store import is_finished
 
 # What a model's folder holds; nothing that could run when it is read.
 KINDS = {".onnx", ".json", ".parquet", ".md", ".png"}

@@ -21,6 +21,7 @@ from include.platforms.kubernetes_plan import outline_of
 from include.platforms.kubernetes_settings import KubernetesSettings, load_kubernetes_settings
 from include.platforms.kubernetes_status import is_over, status_of, waiting
 from include.platforms.manifests import LEASE, MARK, NAME, STORAGE, belongings_of, cluster_name, job_of
+from include.training.outcome import is_finished
 from include.training.spec import Spec
 
 log = logging.getLogger(__name__)
@@ -97,8 +98,6 @@ class Kubernetes(Platform):
 
     def collect(self, job: Job, spec: Spec) -> None:
         """Bring the model from the storage, make sure that it is the one that was put there, and move it into place."""
-        from include.training.store import is_finished
-
         if is_finished(spec):
             return
         uri = self._uri(job, spec)

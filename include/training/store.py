@@ -17,11 +17,11 @@ import pyarrow.parquet as pq
 
 from include import artefact, registry, slices
 from include.config import load_pipeline
-from include.errors import ArtefactError
 from include.learning.kinds import task_of
 from include.learning.scoring import Floats
 from include.learning.task import LABEL, Task
 from include.training import report
+from include.training.outcome import is_finished
 from include.training.spec import Spec
 
 log = logging.getLogger(__name__)
@@ -45,16 +45,6 @@ class Files:
     content: bytes  # the graph
     holdout: pa.Table  # with labels, the graph's answers and, where they differ, those to be judged
     reference: pa.Table  # a sample of the training window, with the graph's answers
-
-
-def is_finished(spec: Spec) -> bool:
-    """Tell whether the spec's request already has its model, whole and unaltered."""
-    try:
-        manifest = artefact.read_manifest(spec.folder)
-        artefact.load_session(spec.folder, manifest["sha256"])
-    except ArtefactError:
-        return False
-    return bool(manifest["request_id"] == spec.request_id)
 
 
 def store(spec: Spec, manifest: dict[str, Any], files: Files, seconds: Stopwatch) -> dict[str, Any]:

@@ -1,12 +1,11 @@
 """This file imports, once, what the tasks of a night need: Airflow's workers are forked from a process that has it.
 
 Named in `AIRFLOW__CORE__MP_FORKSERVER_PRELOAD` (config/platforms/local.yaml). Importing Airflow's task runner, Great
-Expectations, Evidently and Spark's client takes longer than a small night's work with them.
+Expectations, Evidently, MLflow and Spark's client takes longer than a small night's work with them.
 """
 
 import gc
 import logging
-import sys
 
 logging.getLogger("great_expectations").setLevel(logging.WARNING)  # it tells at length what it does not document
 
@@ -22,19 +21,24 @@ from airflow.dag_processing.dagbag import DagBag
 from airflow.sdk.plugins_manager import integrate_macros_plugins
 
 import include.cleaning.job
+import include.gatekeeping
+import include.ingestion.delivery
+import include.ingestion.late_labels
 import include.monitoring.deciding
 import include.monitoring.measuring
 import include.monitoring.windows
 import include.publication
+import include.registry
+import include.rollout
+import include.sweeping
 import include.validation
+import include.verification
+from evergreen.edits import heed_edits
 from include.settings import ROOT
 
 integrate_macros_plugins()  # what every task does first: loads all plugins
 DagBag(dag_folder=str(ROOT / "dags"))
-
-# Only libraries stay: Evergreen's own modules are imported by each task, so that an edit counts from the next one on.
-for name in [name for name in sys.modules if name.startswith(("include", "evergreen.")) and name != __name__]:
-    del sys.modules[name]
+heed_edits("include", "evergreen")
 
 # A collection in a forked task would touch, and so copy, every page of all this: half a second per task.
 gc.collect()
