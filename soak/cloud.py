@@ -27,7 +27,7 @@ from soak.cloud_books import Books
 from soak.cloud_installation import installation
 from soak.cloud_plan import Crash, Trial, plan
 from soak.cloud_worker import PIPELINE
-from tests.cloud.warm import Warm, WarmProcess
+from tests.warm import Warm, WarmProcess
 
 PLATFORMS = ("local", "aws", "kubernetes")
 TRY_SECONDS = 180

@@ -21,7 +21,7 @@ from typing import Any
 import psutil
 
 from include.settings import ROOT
-from tests.cloud.warm import TRAININGS, WarmProcess
+from tests.warm import TRAININGS, WarmProcess
 
 ML = "/opt/ml"
 GROUP = "/aws/sagemaker/TrainingJobs"

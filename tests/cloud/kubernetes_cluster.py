@@ -16,7 +16,7 @@ from typing import Any
 from uuid import uuid4
 
 from tests.cloud.kubernetes_pod import Process, now
-from tests.cloud.warm import TRAININGS
+from tests.warm import TRAININGS
 
 Thing = dict[str, Any]
 

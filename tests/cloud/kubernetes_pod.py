@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from include.settings import ROOT
-from tests.cloud.warm import TRAININGS
+from tests.warm import TRAININGS
 
 Thing = dict[str, Any]
 Address = Callable[[str], str]  # of `host.service:port`, as it is reached here

@@ -1,4 +1,4 @@
-"""A small training in a process of its own, which test_resume.py kills: python resumable.py FRAMEWORK FOLDER STEP HOW.
+"""A small training in a process of its own, which test_resume.py kills: python -m … FRAMEWORK FOLDER STEP HOW.
 
 It prints the fingerprint of the weights that it ends with.
 """
@@ -59,7 +59,7 @@ def main(name: str, folder: str, step: int, how: str) -> None:
             told = hashlib.sha256(trainer.predict(matrix).tobytes())
             for weights in trainer.weights():
                 told.update(np.ascontiguousarray(weights).tobytes())
-            print(told.hexdigest())  # noqa: T201
+            print(f"weights: {told.hexdigest()}", flush=True)  # noqa: T201
 
 
 if __name__ == "__main__":

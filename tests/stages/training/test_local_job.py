@@ -2,8 +2,6 @@
 
 import json
 import os
-import subprocess
-import sys
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -26,6 +24,7 @@ from include.platforms.local import Local, find
 from include.settings import ROOT
 from include.training.outcome import BAD_INPUT, RESUME
 from include.training.spec import Spec
+from tests.warm import TRAININGS
 
 
 @pytest.fixture
@@ -38,7 +37,7 @@ def spec(rides: Any, rows: pa.Table, make_spec: Callable[..., Spec], tmp_path: P
 
 
 def slow(spec: Spec, **changes: Any) -> Spec:
-    training = spec.training.model_copy(update={"epochs": 400, "checkpoint_seconds": 0.2})
+    training = spec.training.model_copy(update={"epochs": 200, "checkpoint_seconds": 0.2})
     return spec.model_copy(update={"training": training, **changes})
 
 
@@ -50,15 +49,8 @@ def write(spec: Spec) -> str:
 
 
 def run(*arguments: str, **env: str) -> tuple[int, str]:
-    done = subprocess.run(
-        [sys.executable, "-m", "include.training", *arguments],
-        cwd=ROOT,
-        env=os.environ | {"PYTHONPATH": str(ROOT)} | env,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    return done.returncode, done.stdout + done.stderr
+    told = os.environ | {"PYTHONPATH": str(ROOT)} | env
+    return TRAININGS.start(["-m", "include.training", *arguments], told).finish()
 
 
 def wait_for(condition: Callable[[], bool], seconds: float = 240) -> None:
@@ -136,7 +128,7 @@ def test_a_job_is_found_again_and_a_killed_one_goes_on(spec: Spec) -> None:
     lines = list(local.follow(again))
     assert again.detail["pid"] != job.detail["pid"]
     assert any(line.startswith("Go on from step") for line in lines)
-    assert len(artefact.read_manifest(spec.folder)["losses"]) == 400
+    assert len(artefact.read_manifest(spec.folder)["losses"]) == 200
 
 
 def test_one_whose_submitter_died_before_it_was_noted_is_found_by_its_mark(spec: Spec) -> None:
@@ -192,7 +184,7 @@ def test_the_next_try_after_a_worker_s_crash_follows_the_same_job(
     task.execute({})
 
     assert find(asked) == crashed.job
-    assert len(artefact.read_manifest(spec.folder)["losses"]) == 400
+    assert len(artefact.read_manifest(spec.folder)["losses"]) == 200
     assert statuses() == ["succeeded"]
 
 

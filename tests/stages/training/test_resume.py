@@ -3,6 +3,7 @@
 import json
 import os
 import random
+import re
 import subprocess
 import sys
 from collections.abc import Callable
@@ -11,8 +12,10 @@ from pathlib import Path
 import pytest
 
 from include.settings import ROOT
+from tests.warm import KERAS, TRAININGS, WarmProcess
 
-SCRIPT = Path(__file__).with_name("resumable.py")
+MODULE = "tests.stages.training.resumable"
+WARM = {"torch": TRAININGS, "keras": KERAS}
 STEPS = 48
 NEVER = 10_000
 KILLED = -9
@@ -20,22 +23,34 @@ ONE, OTHER = random.Random(5).sample(range(2, STEPS), 2)  # noqa: S311 - seeded 
 FRAMEWORKS = ["torch", "keras"]
 
 
-def run(framework: str, folder: Path, step: int, how: str = "kill", processes: int = 1) -> tuple[int, str]:
-    started = [sys.executable, str(SCRIPT)]
-    if processes > 1:
-        torchrun = ["-m", "torch.distributed.run", "--standalone", f"--nproc-per-node={processes}"]
-        started = [sys.executable, *torchrun, "--log-dir", os.devnull, str(SCRIPT)]
+def run(framework: str, folder: Path, step: int, how: str = "kill") -> tuple[int, str]:
+    code, told = start(framework, folder, step, how).finish()
+    if code not in {0, 75, KILLED}:
+        raise AssertionError(told)
+    return code, weights_in(told)
+
+
+def start(framework: str, folder: Path, step: int, how: str = "kill", **env: str) -> WarmProcess:
+    command = ["-m", MODULE, framework, str(folder), str(step), how]
+    return WARM[framework].start(command, environment(folder) | env)
+
+
+def run_two(folder: Path, step: int) -> tuple[int, str]:
+    torchrun = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2", "--log-dir", os.devnull]
     done = subprocess.run(
-        [*started, framework, str(folder), str(step), how],
+        [sys.executable, *torchrun, "-m", MODULE, "torch", str(folder), str(step), "kill"],
         capture_output=True,
         text=True,
         env=environment(folder),
         check=False,
         timeout=300,
     )
-    if done.returncode not in {0, 75, KILLED} and processes == 1:
-        raise AssertionError(done.stderr)
-    return done.returncode, done.stdout.strip()
+    return done.returncode, weights_in(done.stdout)
+
+
+def weights_in(told: str) -> str:
+    found = re.search(r"^weights: (\w+)$", told, re.MULTILINE)
+    return found[1] if found else ""
 
 
 def environment(folder: Path) -> dict[str, str]:
@@ -52,6 +67,7 @@ def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], str
         if framework not in known:
             code, known[framework] = run(framework, tmp_path_factory.mktemp("calm"), NEVER)
             assert code == 0
+            assert known[framework]
         return known[framework]
 
     return weights
@@ -73,11 +89,12 @@ def test_asked_to_end(framework: str, undisturbed: Callable[[str], str], tmp_pat
 
 
 def test_two_processes_go_on_together(tmp_path: Path) -> None:
-    code, calm = run("torch", tmp_path / "calm", NEVER, processes=2)
+    code, calm = run_two(tmp_path / "calm", NEVER)
     assert code == 0
+    assert calm
 
-    assert run("torch", tmp_path / "killed", 33, processes=2) == (1, "")
-    assert run("torch", tmp_path / "killed", NEVER, processes=2) == (0, calm)
+    assert run_two(tmp_path / "killed", 33) == (1, "")
+    assert run_two(tmp_path / "killed", NEVER) == (0, calm)
 
 
 def test_two_hosts_of_keras_go_on_together(tmp_path: Path, free_ports: Callable[[int], list[int]]) -> None:
@@ -95,11 +112,6 @@ def on_two_hosts(folder: Path, step: int, ports: list[int]) -> list[tuple[int, s
     started = []
     for index in range(2):
         config = {"cluster": {"worker": hosts}, "task": {"type": "worker", "index": index}}
-        env = environment(folder) | {"TF_CONFIG": json.dumps(config)}
-        command = [sys.executable, str(SCRIPT), "keras", str(folder), str(step), "kill"]
-        started.append(subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=env))
-    found = []
-    for process in started:
-        said, _ = process.communicate(timeout=400)
-        found.append((process.returncode, said.strip()))
-    return found
+        started.append(start("keras", folder, step, TF_CONFIG=json.dumps(config)))
+    ended = [process.finish() for process in started]
+    return [(code, weights_in(told)) for code, told in ended]

@@ -1,4 +1,4 @@
-"""Processes of trainings that begin warm: forked from one that has imported PyTorch, which takes longer than they do.
+"""Processes of trainings that begin warm: forked from one that has imported the framework, which takes them longest.
 
 What a container would get is all they get: command, environment, folder, output. Everything else is as in a process
 of its own: it is asked to end, killed, and leaves an exit code.
@@ -60,6 +60,11 @@ class WarmProcess:
         assert self.returncode is not None
         return self.returncode
 
+    def finish(self, timeout: float = 300) -> tuple[int, str]:
+        """Wait for the end, and return the exit code and the output."""
+        output = self.stdout.read()
+        return self.wait(timeout), output
+
     def keep_output(self) -> "WarmProcess":
         """Read what it writes into `output`, for one that nobody else reads."""
         threading.Thread(target=lambda: self.output.extend(self.stdout), daemon=True).start()
@@ -112,7 +117,7 @@ class Warm:
         # It lives as long as its standard input is open: as this process. What is no setting of Airflow's is not told.
         told = {name: value for name, value in os.environ.items() if name in TOLD or name.startswith("AIRFLOW")}
         self._server = subprocess.Popen(
-            [sys.executable, "-m", "tests.cloud.warm", *self._preloaded],
+            [sys.executable, "-m", "tests.warm", *self._preloaded],
             cwd=ROOT,
             env={**told, "PYTHONPATH": f"{ROOT}:{ROOT / 'plugins'}", "OMP_NUM_THREADS": "1"},
             stdin=subprocess.PIPE,
@@ -129,8 +134,9 @@ TRAININGS = Warm(
     "include.training.run",
     "include.training.pod",
     "include.training.report",
-    "tests.cloud.warm:export_once",
+    "tests.warm:export_once",
 )
+KERAS = Warm("include.training.keras_trainer")
 
 
 def serve(preloaded: list[str]) -> None:
