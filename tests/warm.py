@@ -17,6 +17,7 @@ import sys
 import threading
 import time
 import traceback
+from collections.abc import Mapping
 from contextlib import suppress
 from importlib import import_module
 from typing import IO, Any
@@ -30,11 +31,13 @@ TOLD = ("PATH", "HOME", "TMPDIR")
 class WarmProcess:
     """What `subprocess.Popen([python, *arguments], stdout=PIPE, stderr=STDOUT, process_group=0)` would be."""
 
-    def __init__(self, connection: socket.socket, arguments: list[str], env: dict[str, str]) -> None:
-        reading, writing = os.pipe()
+    def __init__(
+        self, connection: socket.socket, arguments: list[str], env: Mapping[str, str], output: IO[Any] | None = None
+    ) -> None:
+        reading, writing = os.pipe() if output is None else (os.open(os.devnull, os.O_RDONLY), os.dup(output.fileno()))
         self.stdout: IO[str] = os.fdopen(reading, encoding="utf-8", errors="replace")
         self._told = connection
-        asked = json.dumps({"arguments": arguments, "env": env}).encode()
+        asked = json.dumps({"arguments": arguments, "env": dict(env)}).encode()
         self._told.sendmsg(
             [len(asked).to_bytes(4, "big")], [(socket.SOL_SOCKET, socket.SCM_RIGHTS, array.array("i", [writing]))]
         )
@@ -100,12 +103,12 @@ class Warm:
         self._server: subprocess.Popen[str] | None = None
         self._name = ""
 
-    def start(self, arguments: list[str], env: dict[str, str]) -> WarmProcess:
-        """Start `python *arguments`."""
+    def start(self, arguments: list[str], env: Mapping[str, str], output: IO[Any] | None = None) -> WarmProcess:
+        """Start `python *arguments`, which writes into a pipe or a file."""
         self.make_ready()
         connection = socket.socket(socket.AF_UNIX)
         connection.connect(f"\0{self._name}")
-        return WarmProcess(connection, arguments, env)
+        return WarmProcess(connection, arguments, env, output)
 
     def make_ready(self) -> None:
         """Wait for the imports, the first time."""
@@ -137,6 +140,17 @@ TRAININGS = Warm(
     "tests.warm:export_once",
 )
 KERAS = Warm("include.training.keras_trainer")
+
+
+class Subprocess:
+    """The module `subprocess` for who starts trainings by it."""
+
+    PIPE, STDOUT, DEVNULL = subprocess.PIPE, subprocess.STDOUT, subprocess.DEVNULL
+
+    @staticmethod
+    def Popen(command: list[str], *, env: Mapping[str, str], stdout: Any, **_same: Any) -> WarmProcess:  # noqa: N802
+        """Start one warm; all else that is asked for is so anyway."""
+        return TRAININGS.start(command[1:], env, None if stdout == subprocess.PIPE else stdout)
 
 
 def serve(preloaded: list[str]) -> None:

@@ -15,8 +15,11 @@ from include import lake
 from include.artefact import read_manifest
 from include.demo.airflow_api import wait_until
 from include.ledger import Request, nights, open_ledger, releases, requests
+from include.platforms import local
 from include.settings import load_settings
+from include.training import trial_process
 from include.training.spec import work_folder
+from tests.warm import Subprocess
 
 ROOT = Path(__file__).resolve().parents[2]
 DAYS = [(date(2020, 1, 1) + timedelta(days=number)).isoformat() for number in range(12)]
@@ -46,6 +49,8 @@ def installation(tmp_path_factory, rides_yaml, deliver_rides, airflow_database):
         patch.delenv("EVERGREEN_LEDGER_URL", raising=False)
         patch.delenv("MLFLOW_TRACKING_URI", raising=False)
         patch.delenv("SPARK_REMOTE", raising=False)
+        for module in (local, trial_process):
+            patch.setattr(module, "subprocess", Subprocess)
         yield patch
 
 
