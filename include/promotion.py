@@ -213,19 +213,22 @@ def undo(settings: Settings, release: Release, fence: int, *, note: str, becomes
 def wait_until_acknowledged(url: str, state: State, timeout_seconds: float) -> tuple[str, bool]:
     """Return what was last heard if that is no acknowledgement, and whether it was a refusal."""
     until = time.monotonic() + timeout_seconds
-    while True:
-        try:
-            answer = httpx.get(f"{url}/ping", timeout=2, trust_env=False).json()
-            if has_acknowledged(answer, state):
-                return "", False
-            refusals = [worker["errors"].get(state.pipeline) for worker in answer.get("workers", [])]
-            refusal = next((each for each in refusals if each), "")
-            heard = refusal or f"its processes serve {[worker['pipelines'] for worker in answer.get('workers', [])]}"
-        except (httpx.HTTPError, ValueError) as error:
-            heard, refusal = f"{type(error).__name__}: {error}", ""
-        if time.monotonic() >= until:
-            return heard, bool(refusal)
-        time.sleep(POLL_SECONDS)
+    with httpx.Client(base_url=url, timeout=2, trust_env=False) as client:
+        while True:
+            try:
+                answer = client.get("/ping").json()
+                if has_acknowledged(answer, state):
+                    return "", False
+                refusals = [worker["errors"].get(state.pipeline) for worker in answer.get("workers", [])]
+                refusal = next((each for each in refusals if each), "")
+                heard = (
+                    refusal or f"its processes serve {[worker['pipelines'] for worker in answer.get('workers', [])]}"
+                )
+            except (httpx.HTTPError, ValueError) as error:
+                heard, refusal = f"{type(error).__name__}: {error}", ""
+            if time.monotonic() >= until:
+                return heard, bool(refusal)
+            time.sleep(POLL_SECONDS)
 
 
 def _declared(settings: Settings, pipeline_name: str) -> State | None:

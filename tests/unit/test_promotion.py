@@ -39,7 +39,7 @@ class Endpoint:
 
         self.interrupt_with(die)
 
-    def get(self, url, timeout, trust_env):
+    def answer(self, request):
         if not self.is_up:
             raise httpx.ConnectError("refused")
         self.on_ping()
@@ -55,7 +55,8 @@ class Endpoint:
 @pytest.fixture(autouse=True)
 def endpoint(settings, monkeypatch):
     found = Endpoint(settings)
-    monkeypatch.setattr(promotion.httpx, "get", found.get)
+    usual, transport = httpx.Client, httpx.MockTransport(found.answer)
+    monkeypatch.setattr(promotion.httpx, "Client", lambda **how: usual(**how, transport=transport))
     monkeypatch.setattr(promotion, "POLL_SECONDS", 0.001)
     return found
 
