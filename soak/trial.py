@@ -119,8 +119,11 @@ class Trial:
         def is_quiet() -> bool:
             nonlocal swept
             is_late = time.monotonic() - swept > SWEEP_AFTER_SECONDS
-            if self._unfinished() and not is_late:
-                return False  # without asking Airflow: its answers cost the processor that its tasks need
+            # Airflow is asked little: its answers cost the processor that its tasks need.
+            if not is_late and (
+                self._unfinished() or self._airflow.runs(state=["queued", "running"], run_after_gte=since)
+            ):
+                return False
             running_now = [
                 task
                 for stage in (*NIGHT, *MODEL)

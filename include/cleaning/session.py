@@ -30,6 +30,8 @@ OPTIONS = {
     # Up to so many files are listed by the driver: a job of their own takes longer on a local disk.
     "spark.sql.sources.parallelPartitionDiscovery.threshold": "10000",
 }
+# Nights are short: the first compiler alone halves them, as in the server of `make up` (config/supervisord.conf).
+JAVA = "-XX:TieredStopAtLevel=1 -XX:+UseSerialGC"
 
 
 @contextmanager
@@ -73,6 +75,7 @@ def local_session() -> SparkSession:
         builder = builder.config("spark.ui.enabled", "false").config("spark.ui.showConsoleProgress", "false")
         if not submitted:  # the driver would listen at this machine's own address
             builder = builder.config("spark.driver.host", LOOPBACK).config("spark.driver.bindAddress", LOOPBACK)
+            builder = builder.config("spark.driver.extraJavaOptions", JAVA)
         return _configured(builder).getOrCreate()
     finally:
         if remote is not None:

@@ -122,9 +122,9 @@ class Airflow:
         body = {"chosen_options": [option], "params_input": {"note": note}}
         self._http.patch(path, json=body).raise_for_status()
 
-    def runs(self) -> list[dict[str, Any]]:
-        """Return all runs of all DAGs."""
-        return self._pages("/dags/~/dagRuns", "dag_runs")
+    def runs(self, **query: Any) -> list[dict[str, Any]]:
+        """Return all runs of all DAGs, or those that a query of Airflow's finds (`state`, `run_after_gte`)."""
+        return self._pages("/dags/~/dagRuns", "dag_runs", **query)
 
     def task_instances(self) -> list[dict[str, Any]]:
         """Return all task instances of all runs."""
