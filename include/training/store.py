@@ -15,11 +15,12 @@ import pyarrow as pa
 import pyarrow.dataset as dataset
 import pyarrow.parquet as pq
 
-from include import artefact, registry, slices
+from include import artefact, slices
 from include.config import load_pipeline
 from include.learning.kinds import task_of
 from include.learning.scoring import Floats
 from include.learning.task import LABEL, Task
+from include.settings import load_settings
 from include.training import report
 from include.training.outcome import is_finished
 from include.training.spec import Spec
@@ -62,7 +63,7 @@ def store(spec: Spec, manifest: dict[str, Any], files: Files, seconds: Stopwatch
             manifest["slices"] = _slices(spec, task, files.holdout, judged)
             report.write_report(folder, manifest, files.holdout[LABEL], judged)
         with seconds("mlflow"):
-            manifest["tracking_run"] = registry.log_training(folder, manifest)
+            manifest["tracking_run"] = _track(folder, manifest)
         manifest["seconds"] = dict(seconds)
         (folder / artefact.MANIFEST).write_text(json.dumps(manifest, indent=2))
         if is_finished(spec):
@@ -71,6 +72,14 @@ def store(spec: Spec, manifest: dict[str, Any], files: Files, seconds: Stopwatch
         shutil.rmtree(spec.folder, ignore_errors=True)
         folder.replace(spec.folder)
     return manifest
+
+
+def _track(folder: Path, manifest: dict[str, Any]) -> str:
+    if not load_settings().tracking_url:
+        return ""
+    from include import registry  # noqa: PLC0415  MLflow takes seconds to import, and a container may reach none
+
+    return registry.log_training(folder, manifest)
 
 
 def _slices(spec: Spec, mine: Task, holdout: pa.Table, judged: Floats) -> dict[str, slices.Worth]:

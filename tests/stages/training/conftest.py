@@ -117,3 +117,9 @@ def make_spec(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Spec]:
         return Spec(**asked | changes)
 
     return make
+
+
+@pytest.fixture(autouse=True)
+def _nobody_tracks(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Making MLflow's database takes longer than these trainings do."""
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", "")

@@ -27,6 +27,7 @@ def runs(monkeypatch: pytest.MonkeyPatch) -> list[dict[str, Any]]:
         logged.append(dict(manifest, files=sorted(str(path.relative_to(folder)) for path in folder.rglob("*.*"))))
         return "run-1"
 
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://127.0.0.1:1")
     monkeypatch.setattr("include.registry.log_training", log_training)
     return logged
 

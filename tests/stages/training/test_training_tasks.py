@@ -62,7 +62,6 @@ def trained(
     monkeypatch: pytest.MonkeyPatch,
 ) -> tuple[Pipeline, Spec, dict[str, Any]]:
     """A request of a pipeline with that target, and the model that came of it."""
-    monkeypatch.setattr("include.registry.log_training", lambda *_: "run-1")
     monkeypatch.setattr("include.lake.tag_snapshot", lambda *_: None)
     table, training = request.param()
     lake_of(table)
