@@ -2,8 +2,7 @@
 
 import logging
 import os
-from collections.abc import Callable, Iterator
-from contextlib import suppress
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -134,19 +133,31 @@ def cluster(
     api.close()
 
 
+class Stored(Mapping[str, bytes]):
+    """What lies in the bucket; an object is read when it is asked for."""
+
+    def __init__(self, bucket: Any) -> None:
+        self._bucket = bucket
+        self._keys = [each["Key"] for each in bucket.list_objects_v2(Bucket=BUCKET).get("Contents", [])]
+
+    def __getitem__(self, key: str) -> bytes:
+        try:
+            content: bytes = self._bucket.get_object(Bucket=BUCKET, Key=key)["Body"].read()
+        except self._bucket.exceptions.NoSuchKey:  # removed meanwhile
+            return b""
+        return content
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._keys)
+
+    def __len__(self) -> int:
+        return len(self._keys)
+
+
 @pytest.fixture(scope="module")
-def objects(bucket: Any) -> Callable[[], dict[str, bytes]]:
+def objects(bucket: Any) -> Callable[[], Stored]:
     """Return a function that gives all that lies in the bucket."""
-
-    def read() -> dict[str, bytes]:
-        keys = [each["Key"] for each in bucket.list_objects_v2(Bucket=BUCKET).get("Contents", [])]
-        found = {}
-        for key in keys:
-            with suppress(bucket.exceptions.NoSuchKey):  # removed meanwhile
-                found[key] = bucket.get_object(Bucket=BUCKET, Key=key)["Body"].read()
-        return found
-
-    return read
+    return lambda: Stored(bucket)
 
 
 @pytest.fixture(scope="session")
