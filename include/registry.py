@@ -28,7 +28,7 @@ COST = "training_cost"
 
 
 def log_training(folder: Path, manifest: Mapping[str, Any]) -> str:
-    """Log a training and its whole folder as an MLflow run, once, and return the run's id; "" if MLflow is away."""
+    """Log a training and its whole folder as an MLflow run, once, and return the run's id; "" if the server is away."""
     with _forgiving(f"the training of {manifest['request_id']} is not in MLflow yet; `register` will try again"):
         return _log_training(_client(), folder, manifest)
     return ""

@@ -63,15 +63,21 @@ class WarmProcess:
         assert self.returncode is not None
         return self.returncode
 
-    def finish(self, timeout: float = 300) -> tuple[int, str]:
-        """Wait for the end, and return the exit code and the output."""
-        output = self.stdout.read()
-        return self.wait(timeout), output
-
     def keep_output(self) -> "WarmProcess":
-        """Read what it writes into `output`, for one that nobody else reads."""
-        threading.Thread(target=lambda: self.output.extend(self.stdout), daemon=True).start()
+        """Read what it writes into `output`, so that it need not wait for a reader."""
+        self._reader = threading.Thread(target=lambda: self.output.extend(self.stdout), daemon=True)
+        self._reader.start()
         return self
+
+    def finish(self, timeout: float = 300) -> tuple[int, str]:
+        """Wait for the end of one whose output is kept, and return the exit code and the output."""
+        try:
+            code = self.wait(timeout)
+        except subprocess.TimeoutExpired:
+            self.kill()
+            raise
+        self._reader.join()
+        return code, "".join(self.output)
 
     def terminate(self) -> None:
         self._signal(signal.SIGTERM)
@@ -149,7 +155,7 @@ class Subprocess:
 
     @staticmethod
     def Popen(command: list[str], *, env: Mapping[str, str], stdout: Any, **_same: Any) -> WarmProcess:  # noqa: N802
-        """Start one warm; all else that is asked for is so anyway."""
+        """Start one warm: without a session of its own or a limit of memory, and its mark is not to be found."""
         return TRAININGS.start(command[1:], env, None if stdout == subprocess.PIPE else stdout)
 
 

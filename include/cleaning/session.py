@@ -75,7 +75,7 @@ def local_session() -> SparkSession:
         builder = builder.config("spark.ui.enabled", "false").config("spark.ui.showConsoleProgress", "false")
         if not submitted:  # the driver would listen at this machine's own address
             builder = builder.config("spark.driver.host", LOOPBACK).config("spark.driver.bindAddress", LOOPBACK)
-            builder = builder.config("spark.driver.extraJavaOptions", JAVA)
+            builder = builder.config("spark.driver.defaultJavaOptions", JAVA)  # a user's own come after
         return _configured(builder).getOrCreate()
     finally:
         if remote is not None:

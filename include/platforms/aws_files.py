@@ -16,7 +16,7 @@ from include.platforms.aws_request import MODEL, request_folder, rows_folder
 from include.platforms.aws_settings import AwsSettings
 from include.platforms.inputs import days_to_send
 from include.settings import load_settings
-from include.training.outcome import is_finished
+from include.training.finished import is_finished
 from include.training.spec import Spec
 
 # What a model's folder holds; nothing that could run when it is read.

@@ -21,7 +21,7 @@ from include.platforms.kubernetes_plan import outline_of
 from include.platforms.kubernetes_settings import KubernetesSettings, load_kubernetes_settings
 from include.platforms.kubernetes_status import is_over, status_of, waiting
 from include.platforms.manifests import LEASE, MARK, NAME, STORAGE, belongings_of, cluster_name, job_of
-from include.training.outcome import is_finished
+from include.training.finished import is_finished
 from include.training.spec import Spec
 
 log = logging.getLogger(__name__)

@@ -25,7 +25,8 @@ from include.finding import Finding
 from include.platforms.base import Job, Leased, Order, Outline, Platform, State, Status
 from include.platforms.local_plan import check_machine, outline_of
 from include.settings import ROOT, load_settings
-from include.training.outcome import BAD_INPUT, RESUME, is_finished, read_outcome
+from include.training.finished import is_finished
+from include.training.outcome import BAD_INPUT, RESUME, read_outcome
 from include.training.spec import Spec, read_spec
 
 POLL_SECONDS = 0.2

@@ -23,7 +23,7 @@ from include.ledger import Attempt, jobs, open_ledger
 from include.pipeline import Pipeline
 from include.platforms import platform_named, watching
 from include.platforms.base import Job, Order, Platform, Status
-from include.training.outcome import is_finished
+from include.training.finished import is_finished
 from include.training.plan import plan
 from include.training.spec import Spec, model_folder, read_spec, work_folder
 

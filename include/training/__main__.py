@@ -63,7 +63,7 @@ def main(arguments: list[str]) -> int:
 def make(spec: "Spec") -> int:
     """Make the model in this process, unless it is there already and unaltered."""
     from include.accelerators import use  # noqa: PLC0415
-    from include.training.outcome import is_finished  # noqa: PLC0415
+    from include.training.finished import is_finished  # noqa: PLC0415
     from include.training.store import Stopwatch  # noqa: PLC0415
 
     if is_finished(spec):

@@ -1,10 +1,8 @@
-"""This file is how a training ends: by exit code, by a file for who is not its parent, and with a model or without."""
+"""This file is how a training process says how it ended: by exit code, and in a file for who is not its parent."""
 
 from pathlib import Path
 
-from include import artefact, atomic
-from include.errors import ArtefactError
-from include.training.spec import Spec
+from include import atomic
 
 FAILED = 1
 BAD_INPUT = 65  # EX_DATAERR of sysexits.h: another try would end the same
@@ -22,13 +20,3 @@ def read_outcome(path: Path) -> int:
         return int(path.read_text())
     except (OSError, ValueError):
         return FAILED
-
-
-def is_finished(spec: Spec) -> bool:
-    """Tell whether the spec's request already has its model, whole and unaltered."""
-    try:
-        manifest = artefact.read_manifest(spec.folder)
-        artefact.load_session(spec.folder, manifest["sha256"])
-    except ArtefactError:
-        return False
-    return bool(manifest["request_id"] == spec.request_id)

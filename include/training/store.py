@@ -22,7 +22,7 @@ from include.learning.scoring import Floats
 from include.learning.task import LABEL, Task
 from include.settings import load_settings
 from include.training import report
-from include.training.outcome import is_finished
+from include.training.finished import is_finished
 from include.training.spec import Spec
 
 log = logging.getLogger(__name__)

@@ -7,9 +7,13 @@ Expectations, Evidently, MLflow and Spark's client takes longer than a small nig
 import gc
 import logging
 
+from evergreen.edits import heed_edits
+
 logging.getLogger("great_expectations").setLevel(logging.WARNING)  # it tells at length what it does not document
 
-# ruff: noqa: E402, F401 - imported to be there, after the line above
+heed_edits("include", "evergreen")
+
+# ruff: noqa: E402, F401 - imported to be there, after the lines above
 import airflow.executors.local_executor
 import airflow.sdk.execution_time.supervisor
 import airflow.sdk.execution_time.task_runner
@@ -33,12 +37,10 @@ import include.rollout
 import include.sweeping
 import include.validation
 import include.verification
-from evergreen.edits import heed_edits
 from include.settings import ROOT
 
 integrate_macros_plugins()  # what every task does first: loads all plugins
 DagBag(dag_folder=str(ROOT / "dags"))
-heed_edits("include", "evergreen")
 
 # A collection in a forked task would touch, and so copy, every page of all this: half a second per task.
 gc.collect()

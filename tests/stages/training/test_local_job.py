@@ -50,7 +50,7 @@ def write(spec: Spec) -> str:
 
 def run(*arguments: str, **env: str) -> tuple[int, str]:
     told = os.environ | {"PYTHONPATH": str(ROOT)} | env
-    return TRAININGS.start(["-m", "include.training", *arguments], told).finish()
+    return TRAININGS.start(["-m", "include.training", *arguments], told).keep_output().finish()
 
 
 def wait_for(condition: Callable[[], bool], seconds: float = 240) -> None:
@@ -64,7 +64,9 @@ def test_a_spec_in_the_environment_makes_a_model(spec: Spec) -> None:
     code, told = run(EVERGREEN_SPEC=spec.model_dump_json())
 
     assert code == 0, told
-    assert artefact.read_manifest(spec.folder)["metrics"]["auc"] > 0.7
+    manifest = artefact.read_manifest(spec.folder)
+    assert manifest["metrics"]["auc"] > 0.7
+    assert manifest["tracking_run"] == "", "nobody tracks it here"
     assert (spec.work / "outcome").read_text() == "0"
     assert "nothing to train" in run(EVERGREEN_SPEC=spec.model_dump_json())[1]
 

@@ -32,7 +32,7 @@ def run(framework: str, folder: Path, step: int, how: str = "kill") -> tuple[int
 
 def start(framework: str, folder: Path, step: int, how: str = "kill", **env: str) -> WarmProcess:
     command = ["-m", MODULE, framework, str(folder), str(step), how]
-    return WARM[framework].start(command, environment(folder) | env)
+    return WARM[framework].start(command, environment(folder) | env).keep_output()
 
 
 def run_two(folder: Path, step: int) -> tuple[int, str]:

@@ -12,7 +12,7 @@ from include import artefact
 from include.settings import Settings
 from include.training import __main__ as entry
 from include.training.export import export
-from include.training.outcome import is_finished
+from include.training.finished import is_finished
 from include.training.run import train
 from include.training.spec import Spec
 from include.training.store import Stopwatch

@@ -15,8 +15,8 @@ def toy(tmp_path, monkeypatch):
     (folder / "__init__.py").write_text("")
     (folder / "part.py").write_text("NUMBER = 1\n")
     (folder / "user.py").write_text("from toy.part import NUMBER\nTWICE = 2 * NUMBER\n")
-    import_module("toy.user")
     heed_edits("toy")
+    import_module("toy.user")
     yield folder
     for name in [name for name in sys.modules if name.partition(".")[0] == "toy"]:
         del sys.modules[name]
