@@ -219,11 +219,9 @@ def wait_until_acknowledged(url: str, state: State, timeout_seconds: float) -> t
                 answer = client.get("/ping").json()
                 if has_acknowledged(answer, state):
                     return "", False
-                refusals = [worker["errors"].get(state.pipeline) for worker in answer.get("workers", [])]
-                refusal = next((each for each in refusals if each), "")
-                heard = (
-                    refusal or f"its processes serve {[worker['pipelines'] for worker in answer.get('workers', [])]}"
-                )
+                workers = answer.get("workers", [])
+                refusal = next(filter(None, (worker["errors"].get(state.pipeline) for worker in workers)), "")
+                heard = refusal or f"its processes serve {[worker['pipelines'] for worker in workers]}"
             except (httpx.HTTPError, ValueError) as error:
                 heard, refusal = f"{type(error).__name__}: {error}", ""
             if time.monotonic() >= until:
