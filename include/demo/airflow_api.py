@@ -97,19 +97,16 @@ class Airflow:
 
     def wait_for_partition(self, dag_id: str, day: str, timeout: float = 300) -> str:
         """Wait until the scheduled run of a partition has ended, and return its state."""
-        runs: list[dict[str, Any]] = []
+        nightly, runs = f"/dags/{dag_id}/dagRuns", list[dict[str, Any]]()
 
-        def ended() -> bool:
+        def is_there() -> bool:
             nonlocal runs
-            runs = [
-                run
-                for run in self._get(f"/dags/{dag_id}/dagRuns", run_type="scheduled", limit=100)["dag_runs"]
-                if run["partition_key"] == day
-            ]
-            return bool(runs) and runs[0]["state"] in FINISHED
+            found = self._get(nightly, run_type="scheduled", limit=100)["dag_runs"]
+            runs = [run for run in found if run["partition_key"] == day]
+            return bool(runs)
 
-        wait_until(ended, timeout, lambda: f"{dag_id} has not ended for {day}: {runs}")
-        return str(runs[0]["state"])
+        wait_until(is_there, timeout, lambda: f"{dag_id} has no run for {day}")
+        return self.wait_for_run(dag_id, runs[0]["dag_run_id"], timeout)
 
     def questions(self) -> list[dict[str, Any]]:
         """Return what people are asked and have not answered."""

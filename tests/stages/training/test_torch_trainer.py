@@ -2,6 +2,8 @@ import logging
 
 import numpy as np
 import pytest
+import torch
+from torch import nn
 
 from include.errors import TrainingFailedError
 from include.evaluation import quality
@@ -82,3 +84,22 @@ def test_a_loss_that_is_no_number_stops_the_training() -> None:
 
     with pytest.raises(TrainingFailedError, match="loss was nan in epoch 1"):
         Trainer(network(0.4), HEAD, TRAINING).fit(stream(matrix, labels), (matrix, labels))
+
+
+class Fickle(nn.Module):
+    """Somebody's network, whose operators depend on the values it sees."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.ones(1))
+
+    def forward(self, matrix: torch.Tensor) -> torch.Tensor:
+        first = matrix[:, :1]
+        return first * self.weight if first.sum() >= 0 else first
+
+
+def test_a_branch_in_a_users_network_is_an_error_and_not_half_a_model() -> None:
+    trainer = Trainer(Fickle(), HEAD, TRAINING)
+
+    with pytest.raises(torch.onnx.OnnxExporterError):
+        trainer.graph(width=3)
