@@ -17,8 +17,8 @@ INPUT = "matrix"
 def graph_of(network: nn.Module, width: int, *, is_traceable: bool) -> onnx.ModelProto:
     """Return a network as an ONNX graph: from a matrix [rows, width] to answers.
 
-    :param is_traceable: which operators run never depends on values or on the number of rows, so that one run tells them
-        all; to be told without a run takes twenty times as long (decision 0022).
+    :param is_traceable: which operators run depends neither on values nor on the number of rows, so that one run tells
+        them all; to be told without a run takes twenty times as long (decision 0022).
     """
     model, rows = network.cpu().eval(), torch.zeros(3, width)
     for chatty in ("torch.onnx", "onnxscript", "onnx_ir"):
