@@ -70,7 +70,7 @@ def _connected(remote: str) -> SparkSession:
             f"The Spark Connect server at {where} takes no one without its token, or has another: set SPARK_REMOTE to "
             f"'{where.rstrip('/')}/;token=TOKEN'. That of `make up` is in run/spark-token of the data folder."
         ) from error
-    session.release_session_on_close = False
+    session.release_session_on_close = False  # type: ignore[attr-defined]  # a Connect session has it
     return session
 
 

@@ -33,7 +33,7 @@ def _traced(model: nn.Module, rows: torch.Tensor) -> onnx.ModelProto:
     torch.onnx.export(
         model,
         (rows,),
-        graph,
+        graph,  # type: ignore[arg-type]  # this way takes open files, too
         input_names=[INPUT],
         output_names=[OUTPUT],
         dynamic_axes={INPUT: {0: "rows"}, OUTPUT: {0: "rows"}},
