@@ -190,7 +190,7 @@ def export_once() -> None:
 
     from include.training.torch_export import graph_of
 
-    graph_of(torch.nn.Linear(1, 1), 1, is_traceable=True)
+    graph_of(torch.nn.Linear(1, 1), 1)
 
 
 def _keep(connection: socket.socket) -> int:

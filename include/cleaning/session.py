@@ -7,7 +7,6 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from urllib.parse import urlsplit
-from uuid import NAMESPACE_URL, uuid5
 
 from pyspark.errors.exceptions.connect import SparkConnectGrpcException
 from pyspark.sql import SparkSession
@@ -37,7 +36,7 @@ JAVA = "-XX:TieredStopAtLevel=1 -XX:+UseSerialGC"
 
 @contextmanager
 def spark_session() -> Iterator[SparkSession]:
-    """Give a session on `SPARK_REMOTE`, or one in this process; either is kept for who comes next."""
+    """Give a session on `SPARK_REMOTE` and release it afterwards, or one in this process, which is kept."""
     remote = load_settings().spark_remote
     if remote and _answers(remote):
         # The client sends a token without TLS only to a host of this very name.
@@ -54,15 +53,9 @@ def spark_session() -> Iterator[SparkSession]:
 
 
 def _connected(remote: str) -> SparkSession:
-    """Open the session that all tasks of an installation share: code that Spark compiles lives as long as its session.
-
-    A server that has closed it, idle for an hour, gives a new one; that of `make up` closes none.
-    """
     try:
-        session = _opened(_shared(remote))
+        return _configured(SparkSession.builder.remote(remote)).create()
     except SparkConnectGrpcException as error:
-        if "SESSION_CLOSED" in str(error):
-            return _opened(remote)
         if "UNAUTHENTICATED" not in str(error):
             raise
         where = remote.split(";")[0]
@@ -70,18 +63,6 @@ def _connected(remote: str) -> SparkSession:
             f"The Spark Connect server at {where} takes no one without its token, or has another: set SPARK_REMOTE to "
             f"'{where.rstrip('/')}/;token=TOKEN'. That of `make up` is in run/spark-token of the data folder."
         ) from error
-    session.release_session_on_close = False  # type: ignore[attr-defined]  # a Connect session has it
-    return session
-
-
-def _opened(remote: str) -> SparkSession:
-    return _configured(SparkSession.builder.remote(remote)).create()
-
-
-def _shared(remote: str) -> str:
-    """Return an address with the name of this installation's session; nothing but options is ever set in it."""
-    address = remote if "/;" in remote else remote.rstrip("/") + "/"
-    return f"{address};session_id={uuid5(NAMESPACE_URL, load_settings().data.resolve().as_uri())}"
 
 
 def local_session() -> SparkSession:

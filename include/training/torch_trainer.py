@@ -184,7 +184,7 @@ class Trainer(Loop):
 
     def graph(self, width: int) -> onnx.ModelProto:
         """Return the model as it is served as an ONNX graph."""
-        return graph_of(self.model, width, is_traceable=type(self.network).__module__ == MODELS)
+        return graph_of(self.model, width)
 
     @property
     def model(self) -> nn.Module:

@@ -5,7 +5,6 @@ import pytest
 from sqlalchemy import select
 
 from include import lake
-from include.cleaning.session import spark_session
 from include.demo.airflow_api import patiently, wait_until
 from include.ledger import Publication, Request, nights, open_ledger, releases, requests
 from include.monitoring.deciding import ON_THEIR_WAY
@@ -88,21 +87,6 @@ def backfilled(airflow, deliver, two_nights):
     night = airflow.wait_for_partition(f"{LATE}__ingest", THIRD)
     runs = [run for run in airflow.runs() if run["run_type"] == "backfill"]
     return night, {run["partition_key"]: airflow.wait_for_run(run["dag_id"], run["dag_run_id"]) for run in runs}
-
-
-def test_tasks_share_a_spark_session_until_the_server_closes_it(services, two_nights):
-    def opened():
-        with spark_session() as spark:
-            return spark.range(3).count(), spark.session_id
-
-    first, second = opened(), opened()
-    with spark_session() as spark:
-        spark.client.release_session()
-    third = opened()
-
-    assert first == second
-    assert [first[0], third[0]] == [3, 3]
-    assert third[1] != first[1]
 
 
 def test_a_backfill_does_not_touch_the_night_that_runs_and_takes_the_other_days_in_again_beside_it(backfilled):

@@ -10,7 +10,7 @@ from include.evaluation import quality
 from include.recipe import Features, Training
 from include.training.curves import Curves
 from include.training.heads import BinaryHead
-from include.training.layout import Layout
+from include.training.layout import Layout, Parts
 from include.training.models import Mlp, tabular_mlp
 from include.training.stream import InMemory, Stream
 from include.training.torch_trainer import Trainer, make_deterministic
@@ -87,19 +87,17 @@ def test_a_loss_that_is_no_number_stops_the_training() -> None:
 
 
 class Fickle(nn.Module):
-    """Somebody's network, whose operators depend on the values it sees."""
+    """A user's encoder, whose operators depend on the values it sees."""
 
-    def __init__(self) -> None:
-        super().__init__()
-        self.weight = nn.Parameter(torch.ones(1))
+    width = 1
 
-    def forward(self, matrix: torch.Tensor) -> torch.Tensor:
-        first = matrix[:, :1]
-        return first * self.weight if first.sum() >= 0 else first
+    def forward(self, parts: Parts) -> torch.Tensor:
+        first = parts.numbers[:, :1]
+        return first * 2 if first.sum() >= 0 else first
 
 
-def test_a_branch_in_a_users_network_is_an_error_and_not_half_a_model() -> None:
-    trainer = Trainer(Fickle(), HEAD, TRAINING)
+def test_a_branch_in_a_users_part_of_a_network_is_an_error_and_not_half_a_model() -> None:
+    made_of_both = Mlp(Layout(2, (3,)), [Fickle()], TRAINING, HEAD.start(np.array([0.4])))
 
     with pytest.raises(torch.onnx.OnnxExporterError):
-        trainer.graph(width=3)
+        Trainer(made_of_both, HEAD, TRAINING).graph(width=3)
