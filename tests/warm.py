@@ -143,7 +143,7 @@ TRAININGS = Warm(
     "include.training.run",
     "include.training.pod",
     "include.training.report",
-    "tests.warm:export_once",
+    "tests.warm:learn_once",
 )
 KERAS = Warm("include.training.keras_trainer")
 
@@ -184,13 +184,17 @@ def serve(preloaded: list[str]) -> None:
         connection.close()
 
 
-def export_once() -> None:
-    """Have PyTorch import what it imports when it writes its first graph."""
+def learn_once() -> None:
+    """Have PyTorch import what it imports when it takes its first step (its compiler, 2 s) and writes its first graph."""
     import torch
 
     from include.training.torch_export import graph_of
+    from include.training.torch_trainer import make_deterministic
 
-    graph_of(torch.nn.Linear(1, 1), 1)
+    make_deterministic(0)
+    network = torch.nn.Linear(1, 1)
+    torch.optim.AdamW(network.parameters()).step()
+    graph_of(network, 1)
 
 
 def _keep(connection: socket.socket) -> int:
