@@ -6,7 +6,7 @@ import tempfile
 from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path, PurePosixPath
-from typing import Any
+from typing import IO, Any, cast
 
 import pyarrow.parquet as pq
 from botocore.exceptions import ClientError
@@ -107,7 +107,11 @@ def unpack(packed: Path, folder: Path) -> None:
                 continue  # the training's own scratch, which a stopped one leaves
             if not member.isreg() or ".." in parts or path.is_absolute() or path.suffix not in KINDS:
                 raise ArtefactError(f"{packed.name} holds {member.name}, which is no part of a model. It is not used.")
-            archive.extract(member, folder, filter="data")
+            # Content alone, no owner or mode. `extract(filter="data")` is not there on Debian 12, whose Python is 3.11.2.
+            target, content = folder.joinpath(*parts), archive.extractfile(member)
+            target.parent.mkdir(parents=True, exist_ok=True)
+            with target.open("wb") as file:
+                shutil.copyfileobj(cast("IO[bytes]", content), file)
 
 
 def _files_of(spec: Spec, scratch: Path) -> Iterator[Path]:

@@ -86,7 +86,7 @@ def installation(rides_yaml: str, tmp_path_factory: pytest.TempPathFactory) -> I
 def moto() -> Iterator[str]:
     """moto's server."""
     logging.getLogger("werkzeug").setLevel(logging.WARNING)
-    server = ThreadedMotoServer(port=0)
+    server = ThreadedMotoServer("127.0.0.1", 0, verbose=False)
     server.start()
     host, port = server.get_host_and_port()
     yield f"http://{host}:{port}"
