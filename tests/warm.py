@@ -185,7 +185,7 @@ def serve(preloaded: list[str]) -> None:
 
 
 def learn_once() -> None:
-    """Have PyTorch import what it imports when it takes its first step (its compiler, 2 s) and writes its first graph."""
+    """Have PyTorch import what it does at a first step (its compiler, 2 s) and for a first graph."""
     import torch
 
     from include.training.torch_export import graph_of
