@@ -107,7 +107,7 @@ def unpack(packed: Path, folder: Path) -> None:
                 continue  # the training's own scratch, which a stopped one leaves
             if not member.isreg() or ".." in parts or path.is_absolute() or path.suffix not in KINDS:
                 raise ArtefactError(f"{packed.name} holds {member.name}, which is no part of a model. It is not used.")
-            # Content alone, no owner or mode: `extract(filter="data")` came with Python 3.11.4, and Debian 12 has 3.11.2.
+            # Content alone, no owner or mode: `extract(filter="data")` needs 3.11.4, Debian 12 has 3.11.2.
             target, content = folder.joinpath(*parts), archive.extractfile(member)
             target.parent.mkdir(parents=True, exist_ok=True)
             with target.open("wb") as file:
