@@ -10,7 +10,7 @@ from xmlrpc.client import ServerProxy
 import psutil
 from supervisor.xmlrpc import SupervisorTransport
 
-from include.demo.airflow_api import Airflow
+from include.demo.airflow_api import Airflow, wait_until
 from include.stack import Stack
 
 NIGHT = {"ingest": ("land", "clean", "validate", "publish"), "monitor": ("collect", "measure", "decide")}
@@ -94,7 +94,7 @@ class Killer:
     def strike(self, kill: Kill, since: str) -> bool:
         """Wait for the kill's moment in the run that began after `since`; return whether there was something to kill.
 
-        :raises TimeoutError: if the task does not begin.
+        :raises StackError: if the task does not begin.
         """
         task = self._wait_for(kill, since, {"running", *ENDED})
         if kill.moment == "end":
@@ -106,13 +106,19 @@ class Killer:
         return _kill_task(int(task["pid"] or 0), is_supervisor=kill.target == "supervisor")
 
     def _wait_for(self, kill: Kill, since: str, states: set[str]) -> dict[str, Any]:
-        deadline = time.monotonic() + START_SECONDS
-        while time.monotonic() < deadline:
-            for task in self._airflow.tasks_since(f"{self._pipeline}__{kill.stage}", since):
-                if task["task_id"] == kill.task and task["state"] in states and (task["pid"] or task["end_date"]):
-                    return task
-            time.sleep(0.05)
-        raise TimeoutError(f"{kill} has not become one of {sorted(states)} in {START_SECONDS} s")
+        found: list[dict[str, Any]] = []
+
+        def has_come() -> bool:
+            nonlocal found
+            found = [
+                task
+                for task in self._airflow.tasks_since(f"{self._pipeline}__{kill.stage}", since)
+                if task["task_id"] == kill.task and task["state"] in states and (task["pid"] or task["end_date"])
+            ]
+            return bool(found)
+
+        wait_until(has_come, START_SECONDS, lambda: f"{kill} has not become one of {sorted(states)}")
+        return found[0]
 
 
 def kill_service(stack: Stack, name: str) -> bool:
