@@ -1,19 +1,23 @@
 """This file puts a former champion back behind the endpoint, or ends what is tried beside the champion."""
 
 import logging
+from datetime import datetime, timedelta
 
 from sqlalchemy.orm import Session
 
 from include import promotion
 from include.deployment import choose_target, rollback_in_words
 from include.errors import EndpointError
-from include.ledger import open_ledger, releases
+from include.ledger import Release, open_ledger, releases
+from include.ledger.tables import now
 from include.settings import load_settings
 
 log = logging.getLogger(__name__)
 
 # What served before may come back; "promoting" stands for a rollback that was killed half-way.
 _REINSTATED_FROM = ("retired", "rolled_back", "promoting")
+# Whoever waits for the endpoint has an answer long before.
+_LEFT_AFTER = timedelta(minutes=5)
 
 
 def version_before(pipeline_name: str, to_version: int | None = None) -> int:
@@ -53,6 +57,8 @@ def roll_back(pipeline_name: str, reason: str, to_version: int, *, timeout_secon
             releases.give_up_promotion(session, tried.id, note=reason, becomes="rolled_back")
         back = promotion.Back(reason, stays="rolled_back" if target.status == "rolled_back" else "retired")
         fence = None if is_done else releases.begin_promotion(session, target.id, again_from=_REINSTATED_FROM)
+        if fence is not None:  # for who finishes this one, if it is killed half-way
+            releases.keep_rollout(session, target.id, back={"reason": reason, "at": now().isoformat()})
         target = releases.get_release(session, target.id)
     if fence is not None:
         promotion.put_forward(settings, target, fence, back=back, timeout_seconds=timeout_seconds)
@@ -61,6 +67,35 @@ def roll_back(pipeline_name: str, reason: str, to_version: int, *, timeout_secon
     if state and (why := promotion.wait_until_acknowledged(settings.endpoint_url, state, timeout_seconds)[0]):
         raise EndpointError(f"The endpoint at {settings.endpoint_url} did not acknowledge {target.id}: {why}.")
     return target.id
+
+
+def finish_left(pipeline_name: str, *, timeout_seconds: float = 30.0) -> None:
+    """Finish a rollback that was killed half-way some minutes ago: the endpoint may serve its target already.
+
+    Where another version was put forward since, it is given up instead.
+    """
+    with open_ledger() as session:
+        newest = releases.newest_fence(session, pipeline_name)
+        promoting = releases.releases_of(session, pipeline_name, "promoting")
+        left = [release for release in promoting if release.serving_at is not None and _is_left(release)]
+        to_finish = [(each.version, _begun(each).get("reason", "")) for each in left if each.fence == newest]
+        for release_id, note in [(each.id, each.note) for each in left if each.fence != newest]:
+            releases.give_up_promotion(session, release_id, note=note, becomes="retired")
+    for version, reason in to_finish:
+        log.warning("%s: a rollback to v%s was left half-way; it is finished.", pipeline_name, version)
+        try:
+            roll_back(pipeline_name, reason, version, timeout_seconds=timeout_seconds)
+        except EndpointError as error:
+            log.warning("%s: the rollback to v%s came to nothing. %s", pipeline_name, version, error)
+
+
+def _begun(release: Release) -> dict[str, str]:
+    return (release.rollout or {}).get("back", {})
+
+
+def _is_left(release: Release) -> bool:
+    at = _begun(release).get("at")
+    return at is None or datetime.fromisoformat(at) <= now() - _LEFT_AFTER
 
 
 def _told(session: Session, pipeline_name: str, to_version: int) -> str:

@@ -4,7 +4,7 @@ from collections.abc import Callable, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from include import people, promotion
+from include import people, promotion, rollback
 from include.config import load_pipeline
 from include.errors import ConfigError, PlatformError, PlatformRefusedError
 from include.housekeeping import keep_house, keep_logs
@@ -56,11 +56,12 @@ def is_woken_in_pause(row: Publication | Request | Release) -> bool:
 
 
 def reconcile(pipeline_names: list[str], claim_hours: float) -> None:
-    """Give up requests whose run is gone; make endpoint state and registry alias say what the ledger says."""
+    """Give up requests whose run is gone; finish what a killed rollback has left; have all say what the ledger says."""
     for name in pipeline_names:
         with open_ledger() as session:
             hours = claim_hours + _hours_for_people(name) + _hours_for_jobs(name)
             requests.abandon_claims(session, name, older_than_hours=hours)
+        rollback.finish_left(name)
         promotion.reconcile(name)
 
 

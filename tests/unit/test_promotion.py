@@ -1,4 +1,5 @@
 import sys
+from datetime import timedelta
 from types import SimpleNamespace
 
 import httpx
@@ -7,6 +8,7 @@ import pytest
 from include import promotion, rollback, sweeping
 from include.errors import EndpointError, StaleReleaseError
 from include.ledger import open_ledger, pauses, releases
+from include.ledger.tables import now
 from include.serving.state import read_state, state_path
 
 _point_alias = promotion._point_alias
@@ -280,6 +282,56 @@ def test_a_rollback_that_was_killed_is_taken_up_again(approve, settings, endpoin
         rollback.roll_back("rides", "bad", rollback.version_before("rides"))
 
     assert rollback.roll_back("rides", "bad", rollback.version_before("rides")) == "rides.v2"
+    assert declared_version(settings) == 2
+
+
+def kill_a_rollback(endpoint, *, minutes_ago):
+    """Begin to go back from v2 to v1, and be killed while the endpoint is waited for."""
+    endpoint.kill()
+    with pytest.raises(KeyboardInterrupt):
+        rollback.roll_back("rides", "bad", 1)
+    began = now() - timedelta(minutes=minutes_ago)
+    with open_ledger() as session:
+        releases.keep_rollout(session, "rides.v1", back={"reason": "bad", "at": began.isoformat()})
+
+
+def test_a_killed_rollback_that_nobody_repeats_is_finished_by_the_sweep(approve, settings, endpoint):
+    for compared_with in (None, 1):
+        promotion.promote(approve(compared_with))
+    kill_a_rollback(endpoint, minutes_ago=1)
+
+    sweeping.reconcile(["rides"], claim_hours=1)
+    assert status_of("rides.v1") == "promoting", "whoever began it may still be waiting"
+
+    kill_a_rollback(endpoint, minutes_ago=10)
+    sweeping.reconcile(["rides"], claim_hours=1)
+
+    assert [status_of(f"rides.v{version}") for version in (1, 2)] == ["champion", "rolled_back"]
+    assert declared_version(settings) == 1
+    assert note_of("rides.v2") == "bad"
+
+
+def test_a_killed_rollback_is_given_up_where_a_newer_version_has_been_deployed_since(approve, settings, endpoint):
+    for compared_with in (None, 1):
+        promotion.promote(approve(compared_with))
+    kill_a_rollback(endpoint, minutes_ago=10)
+    promotion.promote(approve(compared_with=2))
+
+    sweeping.reconcile(["rides"], claim_hours=1)
+
+    assert [status_of(f"rides.v{version}") for version in (1, 2, 3)] == ["retired", "retired", "champion"]
+    assert declared_version(settings) == 3
+
+
+def test_a_killed_rollback_that_the_endpoint_refuses_leaves_the_champion(approve, settings, endpoint):
+    for compared_with in (None, 1):
+        promotion.promote(approve(compared_with))
+    kill_a_rollback(endpoint, minutes_ago=10)
+    endpoint.refused_versions = {1}
+
+    rollback.finish_left("rides", timeout_seconds=0.05)
+
+    assert [status_of(f"rides.v{version}") for version in (1, 2)] == ["retired", "champion"]
     assert declared_version(settings) == 2
 
 
