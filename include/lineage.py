@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
-from include.ledger import Decision, Publication, Release, Request, open_ledger, releases
+from include.ledger import Decision, Publication, Release, Request, nights, open_ledger, releases
 from include.partition import run_key_of
 
 
@@ -37,7 +37,7 @@ def lineage_of(dag_id: str, task_id: str, run_id: str, partition_key: str | None
 
 
 def _published(session: Session, pipeline: str, run_key: str, _key: str | None) -> Lineage:
-    publication = session.get(Publication, f"{pipeline}.{run_key}")
+    publication = nights.publication_of_run(session, pipeline, run_key)
     if publication is None:
         return Lineage()
     days = f"{min(publication.days)} to {max(publication.days)}"

@@ -4,7 +4,7 @@ from collections.abc import Iterable, Sequence
 from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import delete, select, update
+from sqlalchemy import delete, func, select, update
 from sqlalchemy.orm import Session
 
 from include.ledger.tables import Decision, Partition, Publication, Window, now
@@ -34,6 +34,15 @@ def announce(session: Session, publication: Publication) -> None:
     """Enter a publication, once."""
     if session.get(Publication, publication.id) is None:
         session.add(publication)
+
+
+def publication_of_run(session: Session, pipeline: str, run_key: str) -> Publication | None:
+    """Return what a run has published last: its id is the run's key and eight letters of the attempt."""
+    began = f"{pipeline}.{run_key}-"
+    query = select(Publication).where(
+        Publication.id.startswith(began, autoescape=True), func.length(Publication.id) == len(began) + 8
+    )
+    return session.scalars(query.order_by(Publication.at.desc()).limit(1)).first()
 
 
 def finish_publication(session: Session, publication_id: str) -> None:

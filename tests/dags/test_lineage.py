@@ -23,7 +23,10 @@ def ingest():
         from include.ledger import Publication, nights, open_ledger
 
         days = ["2020-01-01", "2020-01-02"]
-        found = Publication(id=f"rides.{run_key_of(run_id)}", pipeline="rides", days=days, rows=9, snapshot_id="4711")
+        # The id as `include.publication` makes it: of the staged folder, which is new for every attempt.
+        found = Publication(
+            id=f"rides.{run_key_of(run_id)}-0a1b2c3d", pipeline="rides", days=days, rows=9, snapshot_id="4711"
+        )
         with open_ledger() as session:
             nights.announce(session, found)
 

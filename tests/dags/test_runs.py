@@ -16,6 +16,7 @@ from include.artefact import read_manifest
 from include.demo.airflow_api import wait_until
 from include.ledger import Request, nights, open_ledger, releases, requests
 from include.platforms import local
+from include.lineage import Thing, lineage_of
 from include.settings import load_settings
 from include.training import trial_process
 from include.training.spec import work_folder
@@ -120,6 +121,17 @@ def test_ingest_publishes_the_good_days_and_fails_for_the_refused_one(ingested):
         refused = nights.partitions_of(session, "rides", newest=1)[0]
     assert (refused.day, refused.status, refused.quarantined) == (BAD_DAY, "refused", ROWS)
     assert "no clean rows at all" in refused.note
+
+
+def test_lineage_knows_the_snapshot_that_an_ingest_has_published(ingested):
+    with open_ledger() as session:
+        run_key = nights.partitions_of(session, "rides")[-1].run_key
+        (publication,) = nights.waiting_publications(session, "rides", older_than_seconds=0)
+
+    found = lineage_of("rides__ingest", "publish", run_key, None)
+
+    assert found.inputs == (Thing("rides.deliveries", f"{DAYS[0]} to {DAYS[-2]}"),)
+    assert found.outputs == (Thing("rides.clean", publication.snapshot_id),)
 
 
 def test_train_by_hand_files_a_request_of_its_own_and_leads_to_an_approved_release(trained):
