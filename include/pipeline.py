@@ -105,8 +105,8 @@ class Pipeline(Strict):
     training: Training
     platform: PlatformName = Field(
         "local",
-        description="Where trainings run: local (this machine) or aws (SageMaker); config/platforms/<platform>.yaml "
-        "says the rest.",
+        description="Where trainings run: local (this machine), aws (SageMaker) or kubernetes; "
+        "config/platforms/<platform>.yaml says the rest.",
     )
     compute: Compute = Field(default_factory=Compute)
     gate: Gate = Field(default_factory=Gate)

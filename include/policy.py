@@ -154,7 +154,7 @@ class Rollout(Strict):
         "champion answered; live: also copies of live ones, for the length of a bake.",
     )
     steps: list[Annotated[float, Field(gt=0, le=100)]] = Field(
-        default_factory=lambda: [25.0],
+        [25.0],
         description="Percent of the requests that it answers, step by step, chosen by their key; then it is promoted.",
     )
     bake_minutes: float = Field(10, ge=0, description="How long each step is looked at before it is judged.")

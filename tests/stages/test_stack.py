@@ -166,7 +166,7 @@ def test_a_second_ctrl_c_while_stopping_leaves_no_process(stack, conf):
     log = Path(stack.data / "logs" / "supervisor.log")
 
     script.send_signal(signal.SIGINT)
-    wait_for(lambda: "received SIGTERM" in log.read_text())  # it is stopping; the stubborn one takes half a minute
+    wait_for(lambda: "received SIGTERM" in log.read_text(), 60)  # it is stopping; the stubborn one takes half a minute
     script.send_signal(signal.SIGINT)
 
     assert script.wait(20) != 0
