@@ -15,8 +15,8 @@ from include import lake
 from include.artefact import read_manifest
 from include.demo.airflow_api import wait_until
 from include.ledger import Request, nights, open_ledger, releases, requests
-from include.platforms import local
 from include.lineage import Thing, lineage_of
+from include.platforms import local
 from include.settings import load_settings
 from include.training import trial_process
 from include.training.spec import work_folder
