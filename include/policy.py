@@ -125,7 +125,12 @@ class Governor(Strict):
     windows: int = Field(5, ge=1, description="Newest windows that are looked at (n).")
     alarming: int = Field(3, ge=1, description="Windows among them that must be alarming, the newest included (k).")
     min_rows: int = Field(300, ge=1, description="A window with fewer rows says nothing.")
-    cooldown_days: int = Field(7, ge=0, description="Days between a champion's newest data and the next training.")
+    cooldown_days: int = Field(
+        7,
+        ge=0,
+        description="Days between the newest data of the champion, or of a training that came to nothing, and the next "
+        "training.",
+    )
     repairs: Repairs = Field(default_factory=Repairs)
     refresh_days: Days | None = Field(
         None, description="Age of a champion's newest data at which a training is asked for anyway; none: never."

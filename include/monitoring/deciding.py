@@ -98,6 +98,7 @@ def _situation(
         unfinished=tuple(unfinished),
         published_rows=_rows_to_learn_from(partitions, pipeline.training),
         needed_rows=pipeline.training.min_rows,
+        newest_day=max(publication.days),
         last_tried=last_tried(session, pipeline.name, "retrain"),
         last_repaired=last_tried(session, pipeline.name, "recalibrate", "reinstate"),
         failures=_failures(session, pipeline.name, champion),

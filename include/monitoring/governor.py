@@ -21,7 +21,7 @@ def decide(situation: Situation, policy: Governor) -> Judgement:
 def _decide(situation: Situation, policy: Governor) -> Judgement:
     champion = situation.champion
     if champion is None:
-        return _first(situation)
+        return _first(situation, policy)
     if not situation.served_days:
         return nothing("No day of this publication was served by the endpoint: history never asks for a new model.")
     if situation.unfinished:
@@ -39,13 +39,8 @@ def _repair(situation: Situation, champion: Champion, policy: Governor) -> Judge
             f"Version {champion.version} was not judged by '{policy.metric}' when it was released, so that no window "
             "can be compared with it. Start `train` by hand once, or let `governor.metric` be what it was before."
         )
-    if situation.failures >= policy.stop_after:
-        reason = (
-            f"{situation.failures} trainings in a row came to nothing (`stop_after`: {policy.stop_after}): nothing is "
-            "asked for until a person has looked. Training does not mend what is wrong: look at the data and the "
-            "gate's words, then start `train` by hand."
-        )
-        return replace(nothing(reason), limit="stop_after")
+    if stopped := _stopped(situation, policy):
+        return stopped
     alarmed = judge_windows(situation.windows, champion, policy)
     forbidden = _forbidden(situation, champion, policy)
     if situation.estimates and alarmed.triggered_by != "drift":
@@ -54,6 +49,18 @@ def _repair(situation: Situation, champion: Champion, policy: Governor) -> Judge
     if "retrain" in forbidden:
         return nothing(forbidden["retrain"], alarmed.evidence)
     return alarmed if alarmed.action != "nothing" else _refresh(situation, champion, policy, alarmed)
+
+
+def _stopped(situation: Situation, policy: Governor) -> Judgement | None:
+    """Return the judgement that a person is called, where one training after another came to nothing."""
+    if situation.failures < policy.stop_after:
+        return None
+    reason = (
+        f"{situation.failures} trainings in a row came to nothing (`stop_after`: {policy.stop_after}): nothing is "
+        "asked for until a person has looked. Training does not mend what is wrong: look at the data and the "
+        "gate's words, then start `train` by hand."
+    )
+    return replace(nothing(reason), limit="stop_after")
 
 
 def _by_promise(
@@ -91,22 +98,8 @@ def _refresh(situation: Situation, champion: Champion, policy: Governor, otherwi
 def _forbidden(situation: Situation, champion: Champion, policy: Governor) -> dict[str, str]:
     """Return, by action, why it must wait."""
     newest = situation.windows[-1].day
-    found: dict[str, str] = {}
-    seen = max(champion.network_until, situation.last_tried)
-    if (age := _days_between(seen, newest)) < policy.cooldown_days:
-        who = f"version {champion.version}" if seen == champion.network_until else "a challenger that came to nothing"
-        found["retrain"] = (
-            f"Cooldown: {who} has seen data until {seen}, {age} days before {newest}; at least "
-            f"{policy.cooldown_days} are waited for."
-        )
-    this_week = sum(_days_between(day, newest) < 7 for day in situation.trained_on)
-    if this_week >= policy.max_trainings_per_week:
-        found["retrain"] = f"{this_week} trainings were asked for within 7 days (`max_trainings_per_week`)."
-    if policy.monthly_hours is not None and situation.spent_hours + situation.hours_each > policy.monthly_hours:
-        found["retrain"] = (
-            f"The budget is spent: trainings of the last 30 days took {situation.spent_hours:.2f} h, another "
-            f"{situation.hours_each:.2f} h would exceed `monthly_hours` ({policy.monthly_hours:g})."
-        )
+    why = _no_training_yet(situation, champion, policy, newest)
+    found = {"retrain": why} if why else {}
     seen = max(champion.judged_until, situation.last_repaired)
     if (age := _days_between(seen, newest)) < policy.repairs.rest_days:
         why = f"Rest: the newest change knows data until {seen}, {age} days before {newest} (`rest_days`)."
@@ -114,16 +107,42 @@ def _forbidden(situation: Situation, champion: Champion, policy: Governor) -> di
     return found
 
 
+def _no_training_yet(situation: Situation, champion: Champion | None, policy: Governor, newest: str) -> str:
+    """Return why a training must wait; empty if it need not."""
+    if policy.monthly_hours is not None and situation.spent_hours + situation.hours_each > policy.monthly_hours:
+        return (
+            f"The budget is spent: trainings of the last 30 days took {situation.spent_hours:.2f} h, another "
+            f"{situation.hours_each:.2f} h would exceed `monthly_hours` ({policy.monthly_hours:g})."
+        )
+    this_week = sum(_days_between(day, newest) < 7 for day in situation.trained_on)
+    if this_week >= policy.max_trainings_per_week:
+        return f"{this_week} trainings were asked for within 7 days (`max_trainings_per_week`)."
+    known = champion.network_until if champion else ""
+    seen = max(known, situation.last_tried)
+    if seen and (age := _days_between(seen, newest)) < policy.cooldown_days:
+        who = f"version {champion.version}" if champion and seen == known else "a challenger that came to nothing"
+        return (
+            f"Cooldown: {who} has seen data until {seen}, {age} days before {newest}; at least "
+            f"{policy.cooldown_days} are waited for."
+        )
+    return ""
+
+
 def _days_between(first: str, last: str) -> int:
     return (date.fromisoformat(last) - date.fromisoformat(first)).days
 
 
-def _first(situation: Situation) -> Judgement:
+def _first(situation: Situation, policy: Governor) -> Judgement:
     rows, needed = situation.published_rows, situation.needed_rows
     if situation.unfinished:
         return nothing(f"There is no champion yet, and {situation.unfinished[0]} is still on its way.")
     if rows < needed:
         return nothing(f"There is no champion yet, and {rows} published rows are too few: a training needs {needed}.")
+    if stopped := _stopped(situation, policy):
+        return stopped
+    if why := _no_training_yet(situation, None, policy, situation.newest_day):
+        waiting = nothing(f"There is no champion yet. {why}")
+        return replace(waiting, limit="monthly_hours") if "monthly_hours" in why else waiting
     reason = f"There is no champion yet, and {rows} published rows are enough for a first one (at least {needed})."
     return Judgement("retrain", reason, "first", evidence={"published_rows": rows, "needed_rows": needed})
 

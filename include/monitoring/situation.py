@@ -44,6 +44,7 @@ class Situation:
     unfinished: tuple[str, ...]  # requests and releases that are still on their way
     published_rows: int
     needed_rows: int  # for a training
+    newest_day: str = ""  # of this publication
     last_tried: str = ""  # newest day that a training which came to nothing was asked for
     last_repaired: str = ""  # newest day that a cheap repair which came to nothing was asked for
     failures: int = 0  # trainings in a row, since the champion's, that came to nothing

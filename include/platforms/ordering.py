@@ -150,6 +150,19 @@ def order(pipeline: Pipeline, request_id: str) -> Ordered:
         return Ordered(jobs.next_attempt(session, wanted(pipeline, spec)), spec)
 
 
+def is_under_way(request_id: str) -> bool:
+    """Tell whether a request's job runs, or has ended with something that its task has yet to bring home or to say.
+
+    Its worker may have been lost: whoever follows it on starts nothing.
+    """
+    with open_ledger() as session:
+        attempt = jobs.newest_attempt(session, request_id)
+    if attempt is None or attempt.status != "open":
+        return False
+    status = platform_named(attempt.platform).status(Job(attempt.name, attempt.detail))
+    return status.state not in {*TRIED_AGAIN, "gone"}
+
+
 def ordered_last(pipeline: Pipeline, request_id: str) -> Ordered:
     """Return what was ordered last for a request, whatever has become of it meanwhile."""
     with open_ledger() as session:

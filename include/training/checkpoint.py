@@ -10,6 +10,7 @@ import zipfile
 import zlib
 from collections.abc import Mapping
 from dataclasses import dataclass
+from hashlib import sha256
 from pathlib import PurePosixPath
 from typing import Any
 from uuid import uuid4
@@ -42,17 +43,18 @@ class Checkpoint:
 
 
 class Checkpoints:
-    """The checkpoints of one training in a folder.
+    """The checkpoints of one training in a folder, which those of other recipes may share.
 
     :param uri: a local path, or any URI that fsspec opens.
-    :param recipe: what the weights depend on; a checkpoint of another recipe is not this training's.
+    :param recipe: what the weights depend on; a checkpoint of another recipe is neither read nor removed.
     :param every_seconds: how long a step may go unsaved.
     """
 
     def __init__(self, uri: str, recipe: str, every_seconds: float) -> None:
         self._files, folder = filesystem_of(uri)
         self._folder = folder
-        self._recipe = recipe
+        # In the name: the steps of two recipes do not compare, and those of one that failed may be the higher ones.
+        self._ending = f".{sha256(recipe.encode()).hexdigest()[:16]}.npz"
         self._every = every_seconds
         self._saved_at = time.monotonic()
         self.seconds = 0.0  # spent on saving
@@ -65,12 +67,12 @@ class Checkpoints:
         """Keep the state after a step; a reader sees all of it or nothing."""
         began = time.monotonic()
         self._files.makedirs(self._folder, exist_ok=True)
-        path, part = f"{self._folder}/step-{step:09}.npz", f"{self._folder}/.{uuid4().hex}.part"
-        told = json.dumps({"recipe": self._recipe, "step": step, **state}).encode()
+        path, part = f"{self._folder}/step-{step:09}{self._ending}", f"{self._folder}/.{uuid4().hex}.part"
+        told = json.dumps({"step": step, **state}).encode()
         with self._files.open(part, "wb") as file:
             np.savez(file, allow_pickle=False, **{STATE: np.frombuffer(told, dtype=np.uint8), **arrays})
         self._files.mv(part, path)
-        for older in self._paths()[KEPT:]:
+        for older in [path for path in self._paths() if path.endswith(self._ending)][KEPT:]:
             self._files.rm(older)
         self._saved_at = time.monotonic()
         self.seconds += self._saved_at - began
@@ -79,6 +81,9 @@ class Checkpoints:
     def newest(self) -> Checkpoint | None:
         """Return the newest whole checkpoint of this training; broken ones and those of another are passed over."""
         for path in self._paths():
+            if not path.endswith(self._ending):
+                log.warning("%s is another recipe's: not used", path)
+                continue
             try:
                 with self._files.open(path, "rb") as file, np.load(file, allow_pickle=False) as archive:
                     arrays = {name: archive[name] for name in archive.files}
@@ -86,10 +91,8 @@ class Checkpoints:
             except (OSError, EOFError, KeyError, ValueError, zipfile.BadZipFile, zlib.error) as error:
                 log.warning("%s is broken (%s: %s): an older one is looked for", path, type(error).__name__, error)
                 continue
-            if state.pop("recipe") == self._recipe:
-                log.info("Go on from step %s (%s)", state["step"], PurePosixPath(path).name)
-                return Checkpoint(state.pop("step"), arrays, state)
-            log.warning("%s is another training's: not used", path)
+            log.info("Go on from step %s (%s)", state["step"], PurePosixPath(path).name)
+            return Checkpoint(state.pop("step"), arrays, state)
         return None
 
     def _paths(self) -> list[str]:

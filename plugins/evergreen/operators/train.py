@@ -34,7 +34,7 @@ class TrainModelOperator(BaseOperator):
         self._ordered: Any = None
 
     def execute(self, context: Any) -> None:  # noqa: ARG002 - Airflow's signature
-        """Start or find the training and see it to its end; skip it where a pause has come meanwhile.
+        """Start or find the training and see it to its end; skip one that has not started where a pause has come.
 
         :raises BudgetError: if it could cost more than the pipeline may spend; nothing is started then.
         :raises BadTrainingInputError: if these data or settings cannot be trained with.
@@ -42,9 +42,9 @@ class TrainModelOperator(BaseOperator):
         :raises TrainingFailedError: if it ended without a model otherwise.
         """
         from include import retraining
-        from include.platforms.ordering import order
+        from include.platforms.ordering import is_under_way, order
 
-        if why := retraining.hold_back(self.request_id):
+        if not is_under_way(self.request_id) and (why := retraining.hold_back(self.request_id)):
             raise AirflowSkipException(why)
         self._ordered = order(load_pipeline(self.pipeline_name), self.request_id)
         self._ordered.submit()

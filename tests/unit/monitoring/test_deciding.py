@@ -1,7 +1,7 @@
 import pytest
 
 from include.errors import PublishError
-from include.ledger import Partition, Publication, Window, nights, open_ledger, pauses, releases, requests
+from include.ledger import Partition, Publication, Window, alerts, nights, open_ledger, pauses, releases, requests
 from include.monitoring.deciding import decide
 
 DRIFT = {
@@ -77,14 +77,44 @@ def test_too_few_rows_ask_for_nothing(rides):
     assert decide(rides, publish("2020-01-01", rows=99)).action == "nothing"
 
 
-def test_a_first_training_that_failed_is_asked_for_again_with_new_data(rides):
-    decide(rides, publish("2019-12-31", "2020-01-01", name="a"))
+def fail(request_id):
     with open_ledger() as session:
-        requests.close_request(session, "rides.first.model", status="failed", note="crashed")
+        requests.close_request(session, request_id, status="failed", note="crashed")
 
-    decision = decide(rides, publish("2020-01-02", name="b"))
 
-    assert decision.request_id == "rides.first.2020-01-02"
+def test_a_first_training_that_failed_is_asked_for_again_with_new_data_after_its_cooldown(rides):
+    decide(rides, publish("2019-12-31", "2020-01-01", name="a"))
+    fail("rides.first.model")
+
+    soon = decide(rides, publish("2020-01-07", name="b"))
+    decision = decide(rides, publish("2020-01-08", name="c"))
+
+    assert (soon.action, soon.request_id) == ("nothing", None)
+    assert "Cooldown: a challenger that came to nothing has seen data until 2020-01-01, 6 days" in soon.reason
+    assert decision.request_id == "rides.first.2020-01-08"
+
+
+def test_a_first_training_that_failed_is_not_asked_for_again_with_the_same_data(rides):
+    often = rides.governor.model_copy(update={"cooldown_days": 0, "max_trainings_per_week": 3})
+    eager = rides.model_copy(update={"governor": often})
+    for name in ("a", "b"):
+        fail(decide(eager, publish("2019-12-31", "2020-01-01", name=name)).request_id)
+
+    decision = decide(eager, publish("2020-01-01", name="c"))
+
+    assert (decision.action, decision.request_id) == ("nothing", None)
+    assert "rides.first.2020-01-01 has asked for that already and is failed: crashed" in decision.reason
+
+
+def test_where_first_trainings_keep_failing_a_person_is_called(rides):
+    for day in ("2020-01-01", "2020-01-08", "2020-01-15"):
+        fail(decide(rides, publish("2019-12-31", day, name=day)).request_id)
+
+    decision = decide(rides, publish("2020-01-22"))
+
+    assert (decision.action, "3 trainings in a row" in decision.reason) == ("nothing", True)
+    with open_ledger() as session:
+        assert [each.kind for each in alerts.untold_alerts(session)] == ["limit"]
 
 
 def test_three_bad_nights_file_a_request_with_reason_and_evidence(rides):

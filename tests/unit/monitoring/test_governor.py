@@ -1,4 +1,5 @@
 from dataclasses import replace
+from datetime import date
 
 import pytest
 from hypothesis import given
@@ -32,6 +33,7 @@ def situation(*windows, **changes):
         unfinished=(),
         published_rows=50_000,
         needed_rows=1_000,
+        newest_day="2013-07-10",
     )
     return replace(known, **changes)
 
@@ -277,6 +279,54 @@ def test_a_limit_that_was_reached_is_named_so_that_people_are_told():
     assert decide(situation(*CALM, estimates=LADDER, failures=3), POLICY).limit == "stop_after"
     assert decide(situation(*CALM, estimates=(dear,), spent_hours=2.1), policy).limit == "monthly_hours"
     assert decide(situation(*CALM, estimates=(dear,), spent_hours=1.0), policy).limit == ""
+
+
+@pytest.mark.parametrize(
+    ("changes", "words", "limit"),
+    [
+        ({"failures": 3}, ["3 trainings in a row", "a person"], "stop_after"),
+        ({"spent_hours": 1.9, "hours_each": 0.2}, ["no champion", "1.90 h", "monthly_hours"], "monthly_hours"),
+        ({"trained_on": ("2013-07-04", "2013-07-06")}, ["no champion", "2 trainings", "max_trainings_per_week"], ""),
+        ({"last_tried": "2013-07-05"}, ["no champion", "Cooldown", "came to nothing", "2013-07-05, 5 days"], ""),
+    ],
+)
+def test_first_models_that_come_to_nothing_are_limited_as_all_trainings_are(changes, words, limit):
+    policy = POLICY.model_copy(update={"monthly_hours": 2.0})
+
+    judged = decide(situation(champion=None, **changes), policy)
+
+    assert (judged.action, judged.limit) == ("nothing", limit)
+    assert [word for word in words if word not in judged.reason] == []
+
+
+DAYS = st.integers(1, 30).map(lambda day: f"2013-06-{day:02}")
+
+
+@given(
+    st.sampled_from([None, CHAMPION]),
+    st.integers(0, 5),
+    st.lists(DAYS, max_size=4).map(tuple),
+    st.floats(0, 3),
+    st.just("") | DAYS,
+    st.integers(1, 31),
+)
+def test_no_training_is_asked_for_beyond_a_limit_with_a_champion_or_without(  # noqa: PLR0913  a history
+    champion, failures, trained_on, hours, tried, day
+):
+    policy = POLICY.model_copy(update={"monthly_hours": 2.0})
+    newest = f"2013-07-{day:02}"
+    bad = [replace(BAD[0], day=newest)] * 3
+    history = {"failures": failures, "trained_on": trained_on, "spent_hours": hours, "last_tried": tried}
+
+    judged = decide(situation(*bad, champion=champion, newest_day=newest, **history), policy)
+
+    def age(other):
+        return (date.fromisoformat(newest) - date.fromisoformat(other)).days
+
+    is_cool = not tried or age(tried) >= policy.cooldown_days
+    is_rare = sum(age(each) < 7 for each in trained_on) < policy.max_trainings_per_week
+    is_free = is_cool and is_rare and failures < policy.stop_after and hours <= policy.monthly_hours
+    assert judged.action == ("retrain" if is_free else "nothing")
 
 
 def test_labels_that_come_late_are_enough_for_a_repair():
