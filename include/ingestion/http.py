@@ -61,8 +61,15 @@ def _pages(client: httpx.Client, source: Http, day: str) -> Iterator[list[dict[s
         if url and urlsplit(url).netloc != urlsplit(where(source, day)).netloc:
             # The login must not be sent to a host that only an answer has named.
             raise BadDeliveryError(f"{where(source, day)}: '{source.next}' leads to another host: {url}.")
+        url = _as_safe(url, where(source, day))
     if url:
         raise BadDeliveryError(f"{where(source, day)}: '{source.next}' leads in a circle, back to {url}.")
+
+
+def _as_safe(url: str, first: str) -> str:
+    # A service behind a proxy that speaks TLS for it often names itself by http: that would show the login to anyone.
+    is_lowered = urlsplit(first).scheme == "https" and urlsplit(url).scheme == "http"
+    return urlsplit(url)._replace(scheme="https").geturl() if is_lowered else url
 
 
 @retry(
