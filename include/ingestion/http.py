@@ -32,7 +32,7 @@ def fetch(source: Http, day: str, login_url: str | None) -> list[Delivered]:
     """Return the rows of all pages as JSON lines, none if there are no rows (yet).
 
     :raises BadDeliveryError: if an answer is no such JSON, or a refusal.
-    :raises SourceUnavailableError: if the service does not answer after some tries.
+    :raises SourceUnavailableError: if the service does not answer after some tries, or lacks a page that it has named.
     """
     with _client(login_url) as client:
         rows = [row for page in _pages(client, source, day) for row in page]
@@ -53,7 +53,13 @@ def _pages(client: httpx.Client, source: Http, day: str) -> Iterator[list[dict[s
         seen.add(url)
         response = _get(client, url)
         if response.status_code in NOT_THERE:
-            return
+            if len(seen) == 1:
+                return
+            raise SourceUnavailableError(
+                f"{url}: page {len(seen)} of {where(source, day)} answered {response.status_code} "
+                f"{response.reason_phrase}, expected rows: the page before names it. Nothing of the day was taken; it "
+                "is tried again from the first page."
+            )
         page = _json(response, url)
         yield _rows(_at(page, source.items), source, url)
         following = _at(page, source.next) if source.next else None

@@ -104,6 +104,16 @@ def test_a_day_without_rows_is_not_delivered(service, source, status, content):
     assert http.fetch(source, DAY, None) == []
 
 
+@pytest.mark.parametrize(("status", "reason"), [(404, "404 Not Found"), (204, "204 No Content")])
+def test_a_later_page_that_is_missing_makes_no_delivery_of_those_before(service, source, status, reason):
+    service.says(FIRST, page({"a": 1}, following="/rides?page=2"))
+    service.says("/rides?page=2", "", status)
+
+    with pytest.raises(SourceUnavailableError, match=rf"/rides\?page=2: page 2 of .* answered {reason}.*tried again"):
+        http.fetch(source, DAY, None)
+    assert http.is_delivered(source, DAY, None)
+
+
 def test_a_service_that_is_busy_is_asked_again(service, source):
     service.says(FIRST, "later", 503)
     service.says(FIRST, "slower", 429)
