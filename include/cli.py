@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 from rich.markup import escape
-from rich.table import Table
+from rich.table import Column, Table
 
 from include.commands import console, keys, onboarding, plan, quarantine, replay, score, services
 from include.config import load_pipeline, load_pipelines, pipeline_named, pipeline_schema
@@ -147,13 +147,17 @@ def erase(
     from include.erasure import erase as erase_subject
 
     outcome = erase_subject(load_pipeline(pipeline), key, really=yes)
-    table = Table("what", "rows", "where", box=None)
+    table = Table("what", "rows", Column("where", overflow="fold"), box=None)
     for what, places in (("erased" if yes else "to erase", outcome.erased), ("left", outcome.elsewhere)):
         for where, rows in places.items():
             table.add_row(what, str(rows), where)
+    for where in outcome.unread:
+        table.add_row("not searched", "?", where)
     console.print(table if table.row_count else "This key is nowhere.")
     if outcome.elsewhere:
         console.print("'left' was delivered, or is a log: docs/housekeeping.md says how it goes.")
+    if outcome.unread:
+        console.print("'not searched' cannot be unpacked: it is cut off, or no gzip. Look for the key there by hand.")
 
 
 app.command()(replay.replay)

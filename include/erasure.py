@@ -10,6 +10,7 @@ import logging
 import os
 import re
 import secrets
+import zlib
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -40,6 +41,7 @@ class Erasure:
 
     erased: dict[str, int] = field(default_factory=dict)
     elsewhere: dict[str, int] = field(default_factory=dict)  # found, and not touched
+    unread: list[str] = field(default_factory=list)  # files that may hold the subject: they could not be unpacked
 
 
 def erase(pipeline: Pipeline, value: str, *, really: bool) -> Erasure:
@@ -55,7 +57,7 @@ def erase(pipeline: Pipeline, value: str, *, really: bool) -> Erasure:
             f"--key is '{value}': expected is the subject's value in the column '{pipeline.key}'. Nothing was erased."
         )
     if not really:
-        return Erasure(_find(pipeline, value), _find_elsewhere(pipeline, value))
+        return Erasure(_find(pipeline, value), *_find_elsewhere(pipeline, value))
     with captures.rewriting(pipeline.name):
         found = _find(pipeline, value)
         for path, keep in _tables(pipeline, value):
@@ -70,7 +72,7 @@ def erase(pipeline: Pipeline, value: str, *, really: bool) -> Erasure:
                 "Erase it again."
             )
         _write_down(pipeline, value, found)
-    return Erasure(found, _find_elsewhere(pipeline, value))
+    return Erasure(found, *_find_elsewhere(pipeline, value))
 
 
 def _find(pipeline: Pipeline, value: str) -> dict[str, int]:
@@ -132,15 +134,33 @@ def _tracked_models(data: Path, pipeline_name: str) -> Iterator[Path]:
 
 def _pages(pipeline: Pipeline, value: str) -> list[Path]:
     """Return the reports that show the key: Great Expectations quotes rows that fail."""
-    pages = (load_settings().lake / pipeline.name / "reports").rglob(f"*{SUFFIX}")
-    return [path for path in pages if _mention(value).search(gzip.decompress(path.read_bytes()).decode())]
+    return [path for path in _reports(pipeline) if _mention(value).search(_text_of(path)[0])]
 
 
-def _find_elsewhere(pipeline: Pipeline, value: str) -> dict[str, int]:
-    """Count rows and mentions in what is not touched: deliveries, clean files of every snapshot kept, logs."""
+def _reports(pipeline: Pipeline) -> Iterator[Path]:
+    return (load_settings().lake / pipeline.name / "reports").rglob(f"*{SUFFIX}")
+
+
+def _text_of(path: Path) -> tuple[str, bool]:
+    """Return a file's text, unpacked, and True; of one that cannot be unpacked its bytes as they are, and False."""
+    content, is_read = path.read_bytes(), True
+    if path.suffix == ".gz":
+        try:
+            content = gzip.decompress(content)
+        except (OSError, EOFError, zlib.error):  # cut off while it was delivered, or no gzip
+            is_read = False
+    return content.decode(errors="replace"), is_read
+
+
+def _find_elsewhere(pipeline: Pipeline, value: str) -> tuple[dict[str, int], list[str]]:
+    """Count rows and mentions in what is not touched: deliveries, clean files of every snapshot kept, logs.
+
+    Also return what could not be unpacked, there and among the reports.
+    """
     settings = load_settings()
     lake = settings.lake / pipeline.name
     found = {}
+    unread = [str(path) for path in _reports(pipeline) if not _text_of(path)[1]]
     for name, rows in _delivered_rows(pipeline.name):
         for key in {pipeline.key, pipeline.label_key} & set(rows.schema_arrow.names):
             if number := pc.sum(pc.equal(rows.read(columns=[key])[key].cast(pa.string()), value)).as_py():
@@ -148,11 +168,11 @@ def _find_elsewhere(pipeline: Pipeline, value: str) -> dict[str, int]:
     texts = [*lake.glob("raw/**/*"), *(settings.data / "landing").rglob("*"), *settings.airflow_logs.rglob("*.log")]
     for path in texts:
         if path.is_file() and path.suffix != ".parquet":
-            content = path.read_bytes()
-            text = (gzip.decompress(content) if path.suffix == ".gz" else content).decode(errors="replace")
+            text, is_read = _text_of(path)
+            unread += [] if is_read else [str(path)]
             if number := len(_mention(value).findall(text)):
                 found[str(path)] = number
-    return found
+    return found, unread
 
 
 def _delivered_rows(pipeline_name: str) -> Iterator[tuple[str, pq.ParquetFile]]:

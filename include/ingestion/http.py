@@ -32,7 +32,7 @@ def fetch(source: Http, day: str, login_url: str | None) -> list[Delivered]:
     """Return the rows of all pages as JSON lines, none if there are no rows (yet).
 
     :raises BadDeliveryError: if an answer is no such JSON, or a refusal.
-    :raises SourceUnavailableError: if the service does not answer after some tries.
+    :raises SourceUnavailableError: if the service does not answer after some tries, or lacks a page that it has named.
     """
     with _client(login_url) as client:
         rows = [row for page in _pages(client, source, day) for row in page]
@@ -53,7 +53,13 @@ def _pages(client: httpx.Client, source: Http, day: str) -> Iterator[list[dict[s
         seen.add(url)
         response = _get(client, url)
         if response.status_code in NOT_THERE:
-            return
+            if len(seen) == 1:
+                return
+            raise SourceUnavailableError(
+                f"{url}: page {len(seen)} of {where(source, day)} answered {response.status_code} "
+                f"{response.reason_phrase}, expected rows: the page before names it. Nothing of the day was taken; it "
+                "is tried again from the first page."
+            )
         page = _json(response, url)
         yield _rows(_at(page, source.items), source, url)
         following = _at(page, source.next) if source.next else None
@@ -61,8 +67,15 @@ def _pages(client: httpx.Client, source: Http, day: str) -> Iterator[list[dict[s
         if url and urlsplit(url).netloc != urlsplit(where(source, day)).netloc:
             # The login must not be sent to a host that only an answer has named.
             raise BadDeliveryError(f"{where(source, day)}: '{source.next}' leads to another host: {url}.")
+        url = _as_safe(url, where(source, day))
     if url:
         raise BadDeliveryError(f"{where(source, day)}: '{source.next}' leads in a circle, back to {url}.")
+
+
+def _as_safe(url: str, first: str) -> str:
+    # A service behind a proxy that speaks TLS for it often names itself by http: that would show the login to anyone.
+    is_lowered = urlsplit(first).scheme == "https" and urlsplit(url).scheme == "http"
+    return urlsplit(url)._replace(scheme="https").geturl() if is_lowered else url
 
 
 @retry(

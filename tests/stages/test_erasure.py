@@ -6,6 +6,7 @@ from hashlib import sha256
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from rich.console import Console
 from typer.testing import CliRunner
 
 from include import artefact, atomic, cli, erasure, reports
@@ -148,3 +149,25 @@ def test_the_command_shows_first_and_erases_with_yes(rides, everywhere, settings
     assert "run.html.gz" in holders(settings)
     assert run(cli.app, ["erase", "rides", "--key", KEY, "--yes"]).exit_code == 0
     assert "run.html.gz" not in holders(settings)
+
+
+@pytest.mark.parametrize("yes", [[], ["--yes"]])
+def test_what_is_packed_and_cut_off_is_named_for_a_look_by_hand(rides, everywhere, lake, settings, yes, monkeypatch):
+    monkeypatch.setattr(cli, "console", Console(width=300))
+    whole = gzip.compress(f"{KEY},1\n{OTHER},2\n".encode() * 100)
+    raw = lake / "raw" / "events" / "day=2020-01-01"
+    landing = settings.data / "landing"
+    landing.mkdir()
+    (landing / "cut.csv.gz").write_bytes(whole[:-9])  # EOFError
+    (raw / "plain.csv.gz").write_bytes(f"{KEY},1\n".encode())  # OSError
+    (raw / "torn.csv.gz").write_bytes(whole[:10] + b"\xff" * 40)  # zlib.error
+    (lake / "reports" / "validation" / "2020-01-02" / "cut.html.gz").write_bytes(whole[:-9])
+
+    done = CliRunner().invoke(cli.app, ["erase", "rides", "--key", KEY, *yes])
+
+    assert done.exit_code == 0, done.output
+    lines = [line.strip() for line in done.output.splitlines()]
+    unread = [line.rsplit("/")[-1] for line in lines if line.startswith("not searched  ?")]
+    assert sorted(unread) == ["cut.csv.gz", "cut.html.gz", "plain.csv.gz", "torn.csv.gz"]
+    assert [line for line in lines if line.startswith("left") and line.endswith("plain.csv.gz")]
+    assert "by hand" in lines[-1]

@@ -1,10 +1,12 @@
 import os
+import shlex
 import socket
 import stat
 from pathlib import Path
 
 import pytest
 from rich.console import Console
+from supervisor.options import ServerOptions
 
 from include import stack as stacks
 from include.errors import StackError
@@ -140,3 +142,27 @@ def test_a_start_cleans_airflows_old_records_where_there_are_any(stack, monkeypa
 
     assert (("airflow", "db", "clean") in commands) == has_history
     assert commands[0] == ("airflow", "db", "migrate")
+
+
+@pytest.fixture
+def options(settings, ports, tmp_path, monkeypatch):
+    """What the supervisor reads in its configuration, of a data folder whose name holds a space."""
+    roomy = Stack(settings.model_copy(update={"data": tmp_path / "My Projects" / "data"}))
+    (roomy.data / "logs").mkdir(parents=True)
+    for name, value in roomy.environment.items():
+        monkeypatch.setenv(name, value)
+    found = ServerOptions()  # it takes the variables in its configuration from those there are when it is made
+    found.realize(["-c", str(stacks.SUPERVISOR)])
+    return found
+
+
+def test_a_space_in_the_data_folder_splits_no_path_of_the_supervisors(options):
+    data = os.environ["EVERGREEN_DATA"]
+    programs = {program.name: program for group in options.process_group_configs for program in group.process_configs}
+
+    words = [word for program in programs.values() for word in shlex.split(program.command)]
+    assert [word for word in words if "Projects" in word] == [f"sqlite:///{data}/mlflow.db", f"{data}/mlartifacts"]
+    values = [value for program in programs.values() for value in program.environment.values()]
+    assert values == [f"sqlite:///{data}/airflow/airflow.db?timeout=2"]
+    files = [options.logfile, options.pidfile, *(program.stdout_logfile for program in programs.values())]
+    assert all(str(file).startswith(f"{data}/") for file in files)

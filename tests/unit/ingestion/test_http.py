@@ -3,6 +3,7 @@ import threading
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
+import httpx
 import pytest
 import tenacity
 
@@ -103,6 +104,16 @@ def test_a_day_without_rows_is_not_delivered(service, source, status, content):
     assert http.fetch(source, DAY, None) == []
 
 
+@pytest.mark.parametrize(("status", "reason"), [(404, "404 Not Found"), (204, "204 No Content")])
+def test_a_later_page_that_is_missing_makes_no_delivery_of_those_before(service, source, status, reason):
+    service.says(FIRST, page({"a": 1}, following="/rides?page=2"))
+    service.says("/rides?page=2", "", status)
+
+    with pytest.raises(SourceUnavailableError, match=rf"/rides\?page=2: page 2 of .* answered {reason}.*tried again"):
+        http.fetch(source, DAY, None)
+    assert http.is_delivered(source, DAY, None)
+
+
 def test_a_service_that_is_busy_is_asked_again(service, source):
     service.says(FIRST, "later", 503)
     service.says(FIRST, "slower", 429)
@@ -156,3 +167,23 @@ def test_a_connections_login_is_sent(service, source, login, sent):
     http.is_delivered(source, DAY, login)
 
     assert service.asked == [(FIRST, sent)]
+
+
+def test_a_login_never_leaves_https_though_a_page_says_http(monkeypatch):
+    asked = []
+
+    def answer(request: httpx.Request) -> httpx.Response:
+        asked.append((str(request.url), request.headers["Authorization"]))
+        following = "HTTP://api.example.com/rides?page=2" if len(asked) == 1 else None
+        return httpx.Response(200, json=page({"a": len(asked)}, following=following))
+
+    usual, transport = httpx.Client, httpx.MockTransport(answer)
+    monkeypatch.setattr(http.httpx, "Client", lambda **how: usual(**how, transport=transport))
+    there = Http(url="https://api.example.com/rides?day={date}", items="data.rows", next="links.next")
+
+    assert len(http.fetch(there, DAY, "http://:token@ignored")) == 1
+
+    assert asked == [
+        (f"https://api.example.com/rides?day={DAY}", "Bearer token"),
+        ("https://api.example.com/rides?page=2", "Bearer token"),
+    ]
