@@ -236,7 +236,7 @@ def _not_taken(
     prefix, place = place_of(settings)
     names = {path.relative_to(place).as_posix(): path for path in needed}
     left = {name: path for name, path in sorted(names.items()) if prefix + name not in files}
-    sizes = sizes_below(settings.lake_url or settings.data.as_uri(), left)
+    sizes = sizes_below(settings.lake_url or str(settings.data), left)
     if vanished := [name for name in left if with_data or name not in sizes]:
         raise BackupError(f"{len(vanished)} data files vanished during the backup, as {vanished[0]}. Make it again.")
     return sizes

@@ -103,7 +103,7 @@ def _check_manifest(path: Path, manifest: dict[str, Any], settings: Settings) ->
 
 
 def _check_data_files(manifest: dict[str, Any], settings: Settings) -> None:
-    sizes = sizes_below(settings.lake_url or settings.data.as_uri(), manifest["needed"])
+    sizes = sizes_below(settings.lake_url or str(settings.data), manifest["needed"])
     missing = [name for name, size in manifest["needed"].items() if sizes.get(name) != size]
     if missing:
         raise BackupError(

@@ -39,7 +39,7 @@ class Settings(BaseModel):
     @property
     def warehouse(self) -> str:
         """Return the URI below which the tables lie: their metadata, and the files that were published."""
-        return self.lake_url or self.lake.as_uri()
+        return self.lake_url or f"file://{self.lake}"  # not `as_uri`: PyIceberg and fsspec take %20 for a folder's name
 
     @property
     def models(self) -> Path:

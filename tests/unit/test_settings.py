@@ -1,6 +1,8 @@
 import pytest
+from pyiceberg.io.pyarrow import PyArrowFileIO
 
 from include.errors import ConfigError
+from include.filesystems import filesystem_of, location_of
 from include.settings import load_settings, working_in
 
 
@@ -43,3 +45,14 @@ def test_work_in_a_folder_of_its_own_touches_neither_lake_nor_catalog(monkeypatc
         assert settings.warehouse == f"file://{tmp_path}/lake"
         assert settings.catalog_url == f"sqlite:///{tmp_path}/lake/catalog.db"
     assert (load_settings().lake_url, load_settings().catalog_url) == ("s3://bucket/evergreen", "glue://eu-central-1")
+
+
+@pytest.mark.parametrize("name", ["My Projects", "Müller"])
+def test_tables_lie_in_the_data_folder_whatever_it_is_called(monkeypatch, tmp_path, name):
+    monkeypatch.setenv("EVERGREEN_DATA", str(tmp_path / name))
+    monkeypatch.delenv("EVERGREEN_LAKE", raising=False)
+    settings = load_settings()
+
+    assert PyArrowFileIO.parse_location(settings.warehouse)[2] == str(settings.lake)
+    assert filesystem_of(settings.warehouse)[1] == str(settings.lake)
+    assert location_of(settings.warehouse) == settings.lake
