@@ -8,8 +8,8 @@ than their events (`source.labels.delay_days`), a night also takes in again the 
 
 **On failure**
 
-- `land`: the delivery is missing or unreadable; the message names the file, table or URL. Deliver it, then clear
-  the task.
+- `land`: the delivery is missing or unreadable, or its source did not answer while the night waited for it; the message
+  names the file, table or URL. Deliver it, or mend the source, then clear the task.
 - `refuse`: the message names the partitions and expectations; the report is linked from `validate`. Deliver the day
   again and start this DAG by hand for that day.
 - Anything else: safe to clear, nothing is published twice.

@@ -120,10 +120,13 @@ class Pipeline(Strict):
 
     @model_validator(mode="after")
     def _keeps_what_is_learned_from(self) -> "Pipeline":
-        kept, needed = self.retention.clean_days, self.training.window_days + self.training.holdout_days
+        kept, labels = self.retention.clean_days, self.source.labels
+        delay = labels.delay_days if labels else 0
+        needed = self.training.window_days + self.training.holdout_days + delay
         if kept is not None and kept < needed:
             raise ValueError(
                 f"'retention.clean_days' is {kept}, but a training needs {needed}: 'window_days' + 'holdout_days'"
+                + (" + the labels' 'delay_days'" if delay else "")
             )
         return self
 

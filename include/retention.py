@@ -43,8 +43,8 @@ def policy_of(pipeline: Pipeline) -> Retention:
     """Return a pipeline's policy, under which what late labels are joined with lasts as long as they are waited for."""
     policy, labels = pipeline.retention, pipeline.source.labels
     waited = labels.delay_days + labels.wait_days + 1 if labels and labels.delay_days else 0
-    longest = {name: max(getattr(policy, name), waited) for name in ("runs_days", "predictions_days")}
-    return policy.model_copy(update=longest)
+    asked = {name: getattr(policy, name) for name in ("raw_days", "runs_days", "predictions_days")}
+    return policy.model_copy(update={name: max(days, waited) for name, days in asked.items() if days is not None})
 
 
 def days_kept(policy: Retention) -> Mapping[Kind, int | None]:

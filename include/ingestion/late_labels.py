@@ -5,7 +5,7 @@ from collections.abc import Iterable
 from datetime import date, timedelta
 from pathlib import Path
 
-from include.errors import BadDeliveryError, SourceUnavailableError
+from include.errors import BadDeliveryError, DeliveryMissingError, SourceUnavailableError
 from include.ingestion.delivery import Landed, Urls, check_landed, land_kind, landed_days
 from include.ledger import Partition, nights, open_ledger
 from include.pipeline import Pipeline
@@ -30,8 +30,9 @@ def late_labels(pipeline: Pipeline, night: str, urls: Urls | None = None) -> dic
     """Land the labels that have come since their day was published, and return such days with all their landed files.
 
     Only other labels than those of the publication count, so a day whose labels stay partial is not taken in nightly.
-    Its events are those of the publication: they need not lie in the landing zone any more. What is wrong with labels
-    of a past day is said in the log and does not keep the night itself from being ingested.
+    Its events are those of the publication: they need not lie in the landing zone any more. Only if they were removed
+    here since, they are landed again. What is wrong with labels of a past day is said in the log and does not keep the
+    night itself from being ingested.
     """
     arrival = pipeline.source.labels
     if arrival is None or not arrival.delay_days:
@@ -44,7 +45,7 @@ def late_labels(pipeline: Pipeline, night: str, urls: Urls | None = None) -> dic
         try:
             if landed := _landed_since(pipeline, partition, urls):
                 found[partition.day] = landed
-        except (BadDeliveryError, SourceUnavailableError) as error:
+        except (BadDeliveryError, DeliveryMissingError, SourceUnavailableError) as error:
             log.error("The labels of %s stay out: %s", partition.day, error)  # noqa: TRY400  the message says it all
     log.info(
         "%s of %s days back to %s that lack labels have got some since: %s",
@@ -58,7 +59,14 @@ def _landed_since(pipeline: Pipeline, partition: Partition, urls: Urls) -> Lande
     before = landed_days(pipeline, partition.run_key).get(partition.day, {})
     if not labels or labels == before.get("labels"):
         return None
-    events = before.get("events") or land_kind(pipeline, partition.day, "events", urls)
+    events = before.get("events", [])
+    if not events or not all(Path(file).exists() for file in events):
+        events = land_kind(pipeline, partition.day, "events", urls)
+    if not events:
+        raise DeliveryMissingError(
+            f"they are here, but not the events they belong to: neither where the day was landed (run "
+            f"'{partition.run_key}') nor at the source. Deliver the day's events again; the next night takes both in."
+        )
     for file in events:
         check_landed(pipeline, Path(file), "events")
-    return {"events": events, "labels": labels} if events else None
+    return {"events": events, "labels": labels}

@@ -30,6 +30,14 @@ def published_days(session: Session, pipeline: str) -> list[str]:
     return list(session.scalars(query.order_by(Partition.day)))
 
 
+def labelled_days(session: Session, pipeline: str) -> list[str]:
+    """Return the published days of which some rows have a label, oldest first."""
+    query = select(Partition.day).where(
+        Partition.pipeline == pipeline, Partition.status == "published", Partition.labelled > 0
+    )
+    return list(session.scalars(query.order_by(Partition.day)))
+
+
 def announce(session: Session, publication: Publication) -> None:
     """Enter a publication, once."""
     if session.get(Publication, publication.id) is None:

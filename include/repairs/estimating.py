@@ -15,10 +15,10 @@ from include.evaluation import quality
 from include.learning.kinds import KINDS
 from include.learning.scoring import Floats
 from include.learning.task import LABEL, Task
-from include.ledger import Release, open_ledger, releases
+from include.ledger import Release, nights, open_ledger, releases
 from include.pipeline import Pipeline
 from include.repairs.estimate import FEWEST_DAYS, LOSS, Answers, Estimate, Labelled, corrected_by_others, estimate
-from include.repairs.recent import Model, as_answers, in_common_terms, labelled_days, read_labelled, read_model
+from include.repairs.recent import Model, as_answers, in_common_terms, read_labelled, read_model
 from include.repairs.scout import scout
 from include.settings import load_settings
 from include.training.data import feature_columns
@@ -39,7 +39,7 @@ def estimates(pipeline: Pipeline) -> list[Estimate]:
         except ArtefactError as error:
             log.warning("What a repair would gain is not known: %s", error)
             return []
-        known = labelled_days(session, pipeline.name)
+        known = nights.labelled_days(session, pipeline.name)
     days = [day for day in known if day > model.learned_until][-policy.window_days :]
     if len(days) < FEWEST_DAYS or model.task.name != pipeline.training.task:
         log.info("What a repair would gain is not known: %s labelled days after the champion's training.", len(days))
@@ -132,7 +132,7 @@ def _advantage(pipeline: Pipeline, model: Model) -> float:
     first, last = model.manifest["recipe_days"]
     rows = pq.ParquetFile(model.folder / artefact.HOLDOUT).read()
     with open_ledger() as session:
-        days = labelled_days(session, pipeline.name)
+        days = nights.labelled_days(session, pipeline.name)
     days = [day for day in days if first <= day <= last]
     answered = _ask_scout(pipeline, days, rows, model.manifest["snapshot_id"]) if days else None
     if answered is None:

@@ -7,11 +7,11 @@ from typing import Any
 from include import artefact
 from include.errors import ArtefactError
 from include.evaluation import paired_interval
-from include.ledger import Release, Request, open_ledger, releases, requests
+from include.ledger import Release, Request, nights, open_ledger, releases, requests
 from include.pipeline import Pipeline
 from include.policy import Gate
 from include.repairs.estimate import LOSS
-from include.repairs.recent import in_common_terms, labelled_days, read_labelled, read_model
+from include.repairs.recent import in_common_terms, read_labelled, read_model
 
 log = logging.getLogger(__name__)
 
@@ -23,7 +23,7 @@ def note_outcomes(pipeline: Pipeline) -> None:
     """
     window = pipeline.governor.repairs.window_days
     with open_ledger() as session:
-        known = labelled_days(session, pipeline.name)
+        known = nights.labelled_days(session, pipeline.name)
         waiting = [
             (request, release, after)
             for request, release in requests.repairs_without_outcome(session, pipeline.name)

@@ -8,13 +8,11 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
-from sqlalchemy.orm import Session
 
 from include import artefact, lake
 from include.learning.kinds import labels_of, task_of
 from include.learning.scoring import Floats
 from include.learning.task import LABEL, Task
-from include.ledger import nights
 from include.models import folder_of
 from include.pipeline import Pipeline
 from include.repairs.correction import uncorrected
@@ -61,15 +59,6 @@ def read_model(folder: Path | str, sha256: str) -> Model:
     """
     manifest = artefact.read_manifest(folder)
     return Model(folder_of(folder), manifest, artefact.read_checked(folder, sha256))
-
-
-def labelled_days(session: Session, pipeline_name: str, *, after: str = "", before: str = "~") -> list[str]:
-    """Return the published days with labels between two, both excluded, oldest first."""
-    return sorted(
-        row.day
-        for row in nights.partitions_of(session, pipeline_name)
-        if row.status == "published" and row.labelled and after < row.day < before
-    )
 
 
 def read_labelled(

@@ -39,17 +39,16 @@ def plan(pipeline: Pipeline, request_id: str) -> str:
             raise ConfigError(
                 f"The ledger has no request '{request_id}' of '{pipeline.name}': file one before training."
             )
-        published = nights.published_days(session, pipeline.name)
+        labelled = nights.labelled_days(session, pipeline.name)
         base = _base_of(session, request)
 
     if base is not None:
-        return _write(_remake(pipeline, request, base, published))
+        return _write(_remake(pipeline, request, base, labelled))
     snapshot_id = lake.current_snapshot(pipeline.name)
     folder = model_folder(pipeline.name, request_id)
     training = _as_asked(pipeline.training, {**request.detail, **_tuned(folder)})
-    train_days, holdout_days = windows(
-        _labelled_rows(pipeline, training, published, snapshot_id), training, pipeline.name
-    )
+    newest = labelled[-(training.window_days + training.holdout_days) :]
+    train_days, holdout_days = windows(_labelled_rows(pipeline, newest, snapshot_id), training, pipeline.name)
     spec = Spec(
         pipeline=pipeline.name,
         request_id=request_id,
@@ -123,11 +122,11 @@ def _base_of(session: Session, request: Request) -> Release | None:
     return champion
 
 
-def _remake(pipeline: Pipeline, request: Request, base: Release, published: list[str]) -> Spec:
+def _remake(pipeline: Pipeline, request: Request, base: Release, labelled: list[str]) -> Spec:
     manifest, snapshot_id = read_manifest(base.model_uri), lake.current_snapshot(pipeline.name)
-    later = [day for day in published if day > manifest["train_days"][1]]
-    labelled = _labelled_rows(pipeline, pipeline.training, later, snapshot_id)
-    days = [day for day in sorted(labelled) if labelled[day]][-pipeline.governor.repairs.window_days :]
+    later = [day for day in labelled if day > manifest["train_days"][1]]
+    rows = _labelled_rows(pipeline, later[-pipeline.governor.repairs.window_days :], snapshot_id)
+    days = [day for day in rows if rows[day]]
     if len(days) < FEWEST_DAYS:
         raise NotEnoughDataError(
             f"'{pipeline.name}' has {len(days)} labelled days after those that {base.id} has learned from (until "
@@ -163,15 +162,13 @@ def _tuned(folder: Path) -> dict[str, Any]:
     return dict(json.loads(path.read_text())) if path.exists() else {}
 
 
-def _labelled_rows(
-    pipeline: Pipeline, training: Training, published: list[str], snapshot_id: str | None
-) -> dict[str, int]:
-    newest = published[-(training.window_days + training.holdout_days) :]
-    if not newest:
+def _labelled_rows(pipeline: Pipeline, days: list[str], snapshot_id: str | None) -> dict[str, int]:
+    """Return the snapshot's rows with a label, by day: the ledger knows which days have any, and may be ahead of it."""
+    if not days:
         return {}
-    columns = [pipeline.date, training.target]
-    table = lake.read_clean(pipeline.name, newest[0], newest[-1], columns, snapshot_id)
+    target = pipeline.training.target
+    table = lake.read_clean(pipeline.name, days[0], days[-1], [pipeline.date, target], snapshot_id)
     dates = pc.cast(table[pipeline.date], pa.string())
-    counts = pa.table({"day": dates, "label": table[training.target]}).group_by("day").aggregate([("label", "count")])
+    counts = pa.table({"day": dates, "label": table[target]}).group_by("day").aggregate([("label", "count")])
     by_day = dict(zip(counts["day"].to_pylist(), counts["label_count"].to_pylist(), strict=True))
-    return {day: by_day.get(day, 0) for day in newest}
+    return {day: by_day.get(day, 0) for day in days}

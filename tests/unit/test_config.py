@@ -242,6 +242,14 @@ def test_a_clean_table_shorter_than_a_training_needs_is_refused(tmp_path, rides_
         load_pipeline("rides", tmp_path)
 
 
+def test_a_clean_table_also_holds_the_days_that_wait_for_late_labels(tmp_path, rides_yaml):
+    late = rides_yaml.replace('labels: {path: "l/{date}.csv"}', 'labels: {path: "l/{date}.csv", delay_days: 14}')
+    (tmp_path / "rides.yaml").write_text(late + "retention: {clean_days: 60}\n")
+
+    with pytest.raises(ConfigError, match=r"'retention.clean_days' is 60, but a training needs 71: .*delay_days"):
+        load_pipeline("rides", tmp_path)
+
+
 def test_a_date_that_resembles_no_column_is_the_deliverys_own_day(tmp_path):
     pipeline = load_pipeline("mine", write(tmp_path, lambda it: it.update(date="today")))
 

@@ -62,6 +62,15 @@ def test_what_late_labels_are_joined_with_lasts_as_long_as_they_are_waited_for(r
     assert (policy_of(late).runs_days, policy_of(late).predictions_days) == (121, 121)
 
 
+@pytest.mark.parametrize(("asked", "kept"), [(7, 121), (200, 200), (None, None)])
+def test_deliveries_last_as_long_as_their_labels_are_waited_for(rides, asked, kept):
+    labels = rides.source.labels.model_copy(update={"delay_days": 100, "wait_days": 20})
+    source = rides.source.model_copy(update={"labels": labels})
+    late = rides.model_copy(update={"source": source, "retention": Retention(raw_days=asked)})
+
+    assert policy_of(late).raw_days == kept
+
+
 def test_what_a_running_task_may_be_writing_is_never_removed():
     shortest = Retention(
         raw_days=1,

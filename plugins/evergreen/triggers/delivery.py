@@ -32,11 +32,14 @@ class DeliveryTrigger(BaseTrigger):
         return path, {"pipeline_name": self.pipeline_name, "day": self.day, "poke_seconds": self.poke_seconds}
 
     async def run(self) -> AsyncIterator[TriggerEvent]:
-        """Look until the delivery is there."""
+        """Look until the delivery is there; the task itself has looked a moment ago."""
         pipeline = load_pipeline(self.pipeline_name)
         urls = await connection_urls_soon(pipeline)
-        while not await asyncio.to_thread(self._is_there, pipeline, urls):
+        is_there = False
+        while not is_there:
+            # Before the first look, too: a task that could not fetch what is there would come back at once, for hours.
             await asyncio.sleep(self.poke_seconds)
+            is_there = await asyncio.to_thread(self._is_there, pipeline, urls)
         yield TriggerEvent(self.day)  # type: ignore[no-untyped-call]
 
     def _is_there(self, pipeline: Pipeline, urls: dict[str, str]) -> bool:

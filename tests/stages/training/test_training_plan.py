@@ -4,10 +4,11 @@ from datetime import date, timedelta
 from pathlib import Path
 
 import pyarrow as pa
+import pyarrow.compute as pc
 import pytest
 
 from include.errors import ConfigError, NotEnoughDataError
-from include.ledger import nights, open_ledger, requests
+from include.ledger import nights, open_ledger, releases, requests
 from include.pipeline import Pipeline
 from include.recipe import Features, Training
 from include.settings import Settings
@@ -64,8 +65,9 @@ def request_id(rides: Pipeline, rows: pa.Table, lake_of: Callable[[pa.Table], No
     with open_ledger() as session:
         for day in sorted(set(rows["day"].to_pylist())):
             nights.record_partition(
-                session, "rides", day, status="published", rows=100, quarantined=0, run_key="r", report="", note=""
-            )
+                session, "rides", day, status="published", rows=100, labelled=95, quarantined=0, run_key="r", report="",
+                note="",
+            )  # fmt: skip
         return requests.file_request(
             session,
             "rides",
@@ -89,6 +91,54 @@ def test_the_spec_pins_snapshot_windows_and_what_the_request_asks_for(
     assert spec.folder == settings.models / "rides" / "rides.first.one"
     assert plan(rides, request_id) == path
     assert [found.name for found in Path(path).parent.iterdir()] == [Path(path).name]
+
+
+@pytest.fixture
+def await_labels(rows: pa.Table, lake_of: Callable[[pa.Table], None], request_id: str) -> Callable[[int], None]:
+    """Return a function that takes their labels from the newest days."""
+
+    def unlabel(days: int) -> None:
+        with open_ledger() as session:
+            newest = nights.partitions_of(session, "rides", newest=days)
+            for row in newest:
+                row.labelled = 0
+            waiting = pc.is_in(rows["day"], value_set=pa.array([row.day for row in newest]))
+        late = pc.if_else(waiting, pa.scalar(None, pa.bool_()), rows["late"])
+        lake_of(rows.set_column(rows.column_names.index("late"), "late", late))
+
+    return unlabel
+
+
+@pytest.mark.parametrize("waiting", [2, 7], ids=["fewer days than the window", "more days than window and hold-out"])
+def test_late_labels_move_the_windows_back_and_do_not_shorten_them(
+    rides: Pipeline, request_id: str, await_labels: Callable[[int], None], waiting: int
+) -> None:
+    await_labels(waiting)
+
+    spec = read_spec(plan(rides, request_id))
+
+    held_out = date(2020, 1, 20) - timedelta(days=waiting)
+    assert spec.holdout_days == (held_out.isoformat(), held_out.isoformat())
+    assert spec.train_days == tuple((held_out - timedelta(days=days)).isoformat() for days in (3, 1))
+
+
+def test_a_repair_learns_from_the_newest_labelled_days_however_many_wait_for_labels(
+    rides: Pipeline,
+    await_labels: Callable[[int], None],
+    approve: Callable[..., str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    await_labels(5)
+    monkeypatch.setattr("include.training.plan.read_manifest", lambda _: {"train_days": ["2020-01-01", "2020-01-05"]})
+    release_id = approve()
+    with open_ledger() as session:
+        releases.finish_promotion(session, release_id, releases.begin_promotion(session, release_id))
+        asked = requests.file_request(
+            session, "rides", reason="it moved", triggered_by="quality", key="k", detail={}, repair="recalibrate"
+        )
+    short = rides.model_copy(update={"training": rides.training.model_copy(update={"window_days": 4})})
+
+    assert read_spec(plan(short, asked.id)).holdout_days == ("2020-01-06", "2020-01-15")
 
 
 def test_a_try_that_has_something_to_go_on_from_keeps_its_snapshot_and_days(

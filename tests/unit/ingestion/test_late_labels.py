@@ -1,4 +1,5 @@
 import json
+import shutil
 from pathlib import Path
 
 import pytest
@@ -124,6 +125,35 @@ def test_labels_that_cannot_be_read_are_said_and_do_not_stop_the_night(
     assert list(publish(TUESDAY)) == [TUESDAY]
 
     assert f"The labels of {MONDAY} stay out: {path}: is empty" in caplog.text
+
+
+def test_events_that_were_removed_from_the_raw_zone_are_landed_again(late_rides, deliver, publish):
+    for day in (MONDAY, TUESDAY):
+        deliver(day, "events", f"a,{day},1,AA\n")
+    first = publish(MONDAY)
+    shutil.rmtree(Path(first[MONDAY]["events"][0]).parent)
+    deliver(MONDAY, "labels", "a,true\n")
+
+    second = publish(TUESDAY)
+
+    assert second[MONDAY]["events"] == first[MONDAY]["events"]
+    assert Path(second[MONDAY]["events"][0]).exists()
+
+
+def test_labels_whose_events_are_gone_everywhere_are_said_and_do_not_stop_the_night(
+    late_rides, deliver, publish, delivery_of, caplog
+):
+    for day in (MONDAY, TUESDAY):
+        deliver(day, "events", f"a,{day},1,AA\n")
+    landed = Path(publish(MONDAY)[MONDAY]["events"][0])
+    shutil.rmtree(landed.parent)
+    delivery_of(late_rides, MONDAY)["events"].unlink()
+    deliver(MONDAY, "labels", "a,true\n")
+
+    assert list(publish(TUESDAY)) == [TUESDAY]
+
+    assert f"The labels of {MONDAY} stay out: they are here, but not the events" in caplog.text
+    assert "Deliver the day's events again" in caplog.text
 
 
 def test_a_run_that_is_cleared_still_knows_the_events_of_the_days_it_published(

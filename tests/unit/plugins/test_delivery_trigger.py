@@ -9,7 +9,7 @@ DAY = "2020-01-02"
 def make_trigger():
     from evergreen.triggers.delivery import DeliveryTrigger
 
-    return lambda: DeliveryTrigger("rides", DAY, poke_seconds=0.001)
+    return lambda poke_seconds=0.001: DeliveryTrigger("rides", DAY, poke_seconds)
 
 
 @pytest.fixture
@@ -31,12 +31,19 @@ def test_it_can_be_made_again_from_what_it_says_of_itself(make_trigger):
     assert type(make_trigger())(**arguments).serialize() == (path, arguments)
 
 
-def test_it_fires_at_once_for_a_day_that_is_there(make_trigger, deliver):
+def test_it_fires_for_a_day_that_is_there(make_trigger, deliver):
     deliver("events", "labels")
 
     event = asyncio.run(anext(make_trigger().run()))
 
     assert event.payload == DAY
+
+
+def test_it_pauses_before_its_first_look(make_trigger, deliver):
+    deliver("events", "labels")
+
+    with pytest.raises(TimeoutError):
+        asyncio.run(asyncio.wait_for(anext(make_trigger(60.0).run()), 0.05))
 
 
 def test_it_waits_until_the_last_file_is_there(make_trigger, deliver):
