@@ -157,7 +157,7 @@ def erase(
     if outcome.elsewhere:
         console.print("'left' was delivered, or is a log: docs/housekeeping.md says how it goes.")
     if outcome.unread:
-        console.print("'not searched' cannot be unpacked: it is cut off, or no gzip. Look for the key there by hand.")
+        console.print("'not searched' cannot be read: it is cut off, or not what its name says. Look for the key there by hand.")
 
 
 app.command()(replay.replay)

@@ -16,6 +16,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from hashlib import sha256
 from pathlib import Path
+from typing import Any
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -161,10 +162,12 @@ def _find_elsewhere(pipeline: Pipeline, value: str) -> tuple[dict[str, int], lis
     lake = settings.lake / pipeline.name
     found = {}
     unread = [str(path) for path in _reports(pipeline) if not _text_of(path)[1]]
-    for name, rows in _delivered_rows(pipeline.name):
-        for key in {pipeline.key, pipeline.label_key} & set(rows.schema_arrow.names):
-            if number := pc.sum(pc.equal(rows.read(columns=[key])[key].cast(pa.string()), value)).as_py():
+    for name, file in _row_files(pipeline.name):
+        try:
+            if number := _num_about(file, {pipeline.key, pipeline.label_key}, value):
                 found[name] = number
+        except pa.ArrowInvalid:  # cut off while it was delivered, or no Parquet
+            unread.append(name)
     texts = [*lake.glob("raw/**/*"), *(settings.data / "landing").rglob("*"), *settings.airflow_logs.rglob("*.log")]
     for path in texts:
         if path.is_file() and path.suffix != ".parquet":
@@ -175,17 +178,27 @@ def _find_elsewhere(pipeline: Pipeline, value: str) -> tuple[dict[str, int], lis
     return found, unread
 
 
-def _delivered_rows(pipeline_name: str) -> Iterator[tuple[str, pq.ParquetFile]]:
-    """Yield the files of deliveries and of the clean table, on this disk and in the object store."""
+def _row_files(pipeline_name: str) -> Iterator[tuple[str, Any]]:
+    """Yield the Parquet files of deliveries and of the clean table, on this disk and in the object store."""
     settings = load_settings()
-    for pattern in ("raw/**/*.parquet", "staged/**/*.parquet"):
-        for path in (settings.lake / pipeline_name).glob(pattern):
-            yield str(path), pq.ParquetFile(path)
+    lake = settings.lake / pipeline_name
+    for folder in (settings.data / "landing", lake / "raw", lake / "staged"):
+        yield from ((str(path), path) for path in folder.rglob("*.parquet") if path.is_file())
     if settings.lake_url is not None:
         store, _ = filesystem_of(settings.lake_url)
         for there in files_below(published.folder_of(pipeline_name)):
             with store.open(str(there)) as file:
-                yield str(there), pq.ParquetFile(file)
+                yield str(there), file
+
+
+def _num_about(file: Any, keys: set[str], value: str) -> int:
+    """Count the rows of a Parquet file that have a value in one of these columns."""
+    rows = pq.ParquetFile(file)
+    counts = [
+        pc.sum(pc.equal(rows.read(columns=[key])[key].cast(pa.string()), value)).as_py() or 0
+        for key in keys & set(rows.schema_arrow.names)
+    ]
+    return max(counts, default=0)
 
 
 def _is_about(text: str, keys: set[str], value: str) -> bool:

@@ -162,12 +162,15 @@ def test_what_is_packed_and_cut_off_is_named_for_a_look_by_hand(rides, everywher
     (raw / "plain.csv.gz").write_bytes(f"{KEY},1\n".encode())  # OSError
     (raw / "torn.csv.gz").write_bytes(whole[:10] + b"\xff" * 40)  # zlib.error
     (lake / "reports" / "validation" / "2020-01-02" / "cut.html.gz").write_bytes(whole[:-9])
+    pq.write_table(pa.table({rides.key: [KEY, OTHER]}), landing / "whole.parquet")
+    (raw / "cut.parquet").write_bytes((landing / "whole.parquet").read_bytes()[:-9])
 
     done = CliRunner().invoke(cli.app, ["erase", "rides", "--key", KEY, *yes])
 
     assert done.exit_code == 0, done.output
     lines = [line.strip() for line in done.output.splitlines()]
     unread = [line.rsplit("/")[-1] for line in lines if line.startswith("not searched  ?")]
-    assert sorted(unread) == ["cut.csv.gz", "cut.html.gz", "plain.csv.gz", "torn.csv.gz"]
-    assert [line for line in lines if line.startswith("left") and line.endswith("plain.csv.gz")]
+    assert sorted(unread) == ["cut.csv.gz", "cut.html.gz", "cut.parquet", "plain.csv.gz", "torn.csv.gz"]
+    for name in ("plain.csv.gz", "whole.parquet"):
+        assert [line for line in lines if line.startswith("left") and line.endswith(name)]
     assert "by hand" in lines[-1]
