@@ -157,7 +157,7 @@ def erase(
     if outcome.elsewhere:
         console.print("'left' was delivered, or is a log: docs/housekeeping.md says how it goes.")
     if outcome.unread:
-        console.print("'not searched' cannot be read: it is cut off, or not what its name says. Look for the key there by hand.")
+        console.print("'not searched' is cut off, or not what its name says: look for the key there by hand.")
 
 
 app.command()(replay.replay)
