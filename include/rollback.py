@@ -7,7 +7,7 @@ from sqlalchemy.orm import Session
 
 from include import promotion
 from include.deployment import choose_target, rollback_in_words
-from include.errors import EndpointError
+from include.errors import EndpointError, StaleReleaseError
 from include.ledger import Release, open_ledger, releases
 from include.ledger.tables import now
 from include.settings import load_settings
@@ -85,7 +85,7 @@ def finish_left(pipeline_name: str, *, timeout_seconds: float = 30.0) -> None:
         log.warning("%s: a rollback to v%s was left half-way; it is finished.", pipeline_name, version)
         try:
             roll_back(pipeline_name, reason, version, timeout_seconds=timeout_seconds)
-        except EndpointError as error:
+        except (EndpointError, StaleReleaseError) as error:  # a person's deployment may overtake it
             log.warning("%s: the rollback to v%s came to nothing. %s", pipeline_name, version, error)
 
 

@@ -46,8 +46,9 @@ def _repair(situation: Situation, champion: Champion, policy: Governor) -> Judge
     if situation.estimates and alarmed.triggered_by != "drift":
         return _by_promise(situation, champion, policy, forbidden, alarmed)
     # Labels are missing, so that nothing newer can be estimated: the alarm alone decides.
-    if "retrain" in forbidden:
-        return nothing(forbidden["retrain"], alarmed.evidence)
+    if why := forbidden.get("retrain"):
+        waiting = nothing(why, alarmed.evidence)
+        return waiting if alarmed.action == "nothing" else _told_of(waiting, why)
     return alarmed if alarmed.action != "nothing" else _refresh(situation, champion, policy, alarmed)
 
 
@@ -82,9 +83,12 @@ def _by_promise(
         return Judgement(best.action, reason, "quality", best.version, evidence)
     held = " ".join(dict.fromkeys(forbidden[each.action] for each in situation.estimates if each.pays))
     waiting = nothing(f"{held or 'No repair pays.'} {told} {alarmed.reason}", evidence)
-    if "monthly_hours" in held:
-        return replace(waiting, limit="monthly_hours")
-    return waiting if "retrain" in forbidden else _refresh(situation, champion, policy, waiting)
+    return _told_of(waiting, held) if "retrain" in forbidden else _refresh(situation, champion, policy, waiting)
+
+
+def _told_of(waiting: Judgement, why: str) -> Judgement:
+    """Name the limit of which people are to be told, where a spent budget is why a training waits."""
+    return replace(waiting, limit="monthly_hours") if "monthly_hours" in why else waiting
 
 
 def _refresh(situation: Situation, champion: Champion, policy: Governor, otherwise: Judgement) -> Judgement:
@@ -141,8 +145,7 @@ def _first(situation: Situation, policy: Governor) -> Judgement:
     if stopped := _stopped(situation, policy):
         return stopped
     if why := _no_training_yet(situation, None, policy, situation.newest_day):
-        waiting = nothing(f"There is no champion yet. {why}")
-        return replace(waiting, limit="monthly_hours") if "monthly_hours" in why else waiting
+        return _told_of(nothing(f"There is no champion yet. {why}"), why)
     reason = f"There is no champion yet, and {rows} published rows are enough for a first one (at least {needed})."
     return Judgement("retrain", reason, "first", evidence={"published_rows": rows, "needed_rows": needed})
 

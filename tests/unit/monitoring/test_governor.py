@@ -279,6 +279,9 @@ def test_a_limit_that_was_reached_is_named_so_that_people_are_told():
     assert decide(situation(*CALM, estimates=LADDER, failures=3), POLICY).limit == "stop_after"
     assert decide(situation(*CALM, estimates=(dear,), spent_hours=2.1), policy).limit == "monthly_hours"
     assert decide(situation(*CALM, estimates=(dear,), spent_hours=1.0), policy).limit == ""
+    # Without estimates the alarm decides: nobody is told while there is none.
+    assert decide(situation(*BAD, spent_hours=2.1), policy).limit == "monthly_hours"
+    assert decide(situation(*CALM, spent_hours=2.1), policy).limit == ""
 
 
 @pytest.mark.parametrize(
