@@ -11,6 +11,7 @@ from include.errors import ConfigError
 from include.settings import ROOT
 from include.spelling import did_you_mean
 from include.strict import Strict
+from include.yaml_text import parse_yaml
 
 PROFILES = ROOT / "config" / "accelerators.yaml"
 
@@ -91,7 +92,7 @@ def accelerators() -> dict[str, Profile]:
     :raises ConfigError: if the file is not readable, saying where.
     """
     try:
-        content = yaml.safe_load(PROFILES.read_text())
+        content = parse_yaml(PROFILES.read_text())
         return {name: Profile.model_validate(profile) for name, profile in content.items()}
     except (OSError, AttributeError, yaml.YAMLError, ValidationError) as error:
         raise ConfigError(f"{PROFILES}: not readable as accelerator profiles: {error}") from error

@@ -14,6 +14,7 @@ from include.pipeline import Pipeline
 from include.settings import load_settings
 from include.sources import TELLING_KEYS
 from include.spelling import did_you_mean
+from include.yaml_text import parse_yaml
 
 NAMES = "a pipeline's name, which is its file's, is 2 to 61 lower-case letters, digits, underscores; the first a letter"
 
@@ -79,7 +80,7 @@ def _read(path: Path) -> Pipeline:
 @cache
 def _parse(path: Path, _modified: int) -> Pipeline:
     try:
-        content = yaml.load(path.read_text(), Loader=getattr(yaml, "CSafeLoader", yaml.SafeLoader))  # noqa: S506
+        content = parse_yaml(path.read_text())
     except (yaml.YAMLError, UnicodeDecodeError) as error:
         raise ConfigError(f"{path.name}: not readable as YAML: {error}") from error
     if not isinstance(content, dict):

@@ -13,7 +13,6 @@ from pathlib import Path
 
 import httpx
 import psutil
-import yaml
 from rich.console import Console
 
 from include import atomic
@@ -22,6 +21,7 @@ from include.process import die_with_parent, kill_all, processes_of, uninterrupt
 from include.readiness import airflow_is_healthy, answers, check_java, check_ports, listens
 from include.settings import ROOT, Settings, load_settings
 from include.stack_environment import BIN, environment_of, passwords_of, ports_of, write_secret
+from include.yaml_text import parse_yaml
 
 SUPERVISOR = ROOT / "config" / "supervisord.conf"
 START_SECONDS = 180
@@ -34,7 +34,7 @@ class Stack:
     def __init__(self, settings: Settings | None = None) -> None:
         self.settings = settings or load_settings()
         self.data = self.settings.data
-        local = yaml.safe_load((ROOT / "config" / "platforms" / "local.yaml").read_text())
+        local = parse_yaml((ROOT / "config" / "platforms" / "local.yaml").read_text())
         self.ports = ports_of(local["ports"])
         self._airflow_settings: dict[str, str] = local["airflow"]
         self._airflow_keep_days: int = local["airflow_keep_days"]

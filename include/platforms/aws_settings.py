@@ -6,6 +6,7 @@ from pydantic import Field, ValidationError
 from include.errors import ConfigError
 from include.settings import load_settings
 from include.strict import Strict
+from include.yaml_text import parse_yaml
 
 
 class AwsSettings(Strict):
@@ -39,6 +40,6 @@ def aws_settings() -> AwsSettings:
     """
     path = load_settings().platforms / "aws.yaml"
     try:
-        return AwsSettings.model_validate(yaml.safe_load(path.read_text()))
+        return AwsSettings.model_validate(parse_yaml(path.read_text()))
     except (OSError, yaml.YAMLError, ValidationError) as error:
         raise ConfigError(f"{path}: not readable as settings of AWS: {error} See docs/platforms.md.") from error

@@ -10,6 +10,7 @@ from include.errors import ConfigError
 from include.settings import load_settings
 from include.spelling import did_you_mean
 from include.strict import Strict
+from include.yaml_text import parse_yaml
 
 FILE = "kubernetes.yaml"
 
@@ -81,6 +82,6 @@ def load_kubernetes_settings() -> KubernetesSettings:
     """
     path = load_settings().platforms / FILE
     try:
-        return KubernetesSettings.model_validate(yaml.safe_load(path.read_text()))
+        return KubernetesSettings.model_validate(parse_yaml(path.read_text()))
     except (OSError, yaml.YAMLError, ValidationError) as error:
         raise ConfigError(f"{path}: not readable as the platform kubernetes: {error}") from error

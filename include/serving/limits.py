@@ -8,6 +8,7 @@ from pydantic import Field, ValidationError
 from include.errors import ConfigError
 from include.settings import ROOT
 from include.strict import Strict
+from include.yaml_text import parse_yaml
 
 FILE = ROOT / "config" / "endpoint.yaml"
 
@@ -30,6 +31,6 @@ def endpoint_limits() -> Limits:
     :raises ConfigError: if the file is not readable, saying where.
     """
     try:
-        return Limits.model_validate(yaml.safe_load(FILE.read_text()))
+        return Limits.model_validate(parse_yaml(FILE.read_text()))
     except (OSError, yaml.YAMLError, ValidationError) as error:
         raise ConfigError(f"{FILE}: not readable as the endpoint's limits: {error}") from error

@@ -10,6 +10,7 @@ import re
 import threading
 import time
 from collections import deque
+from functools import cache
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
@@ -17,12 +18,14 @@ from urllib.parse import parse_qs, urlsplit
 
 import kubernetes_validate
 import yaml
+from kubernetes_validate import utils as schemas
 
 from include.platforms.kubernetes_settings import Egress, KubernetesSettings
 from tests.cloud.kubernetes_cluster import Cluster
 from tests.cloud.kubernetes_lookups import Looks
 
 VERSION = "1.33"
+schemas.schema_contents = cache(schemas.schema_contents)  # else megabytes of JSON are read for each manifest
 KINDS = {
     "jobs": "Job",
     "pods": "Pod",

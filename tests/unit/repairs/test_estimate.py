@@ -3,8 +3,6 @@ from dataclasses import replace
 import numpy as np
 import pyarrow as pa
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
 from scipy.special import expit, logit
 
 from include.evaluation import gate
@@ -17,25 +15,11 @@ from include.repairs.estimate import (
     choose,
     corrected_by_others,
     estimate,
-    levelled,
     recalibration_gate,
 )
+from tests.predictions import DAYS, ODDS, POLICY, promised, rows_of
 
-DAYS = np.repeat([f"2020-01-{day:02}" for day in range(1, 15)], 400)
-DICE = np.random.default_rng(0)
-ODDS = DICE.normal(-1, 1, len(DAYS))
-POLICY = Repairs()
-
-
-def rows_of(odds: np.ndarray, seed: int = 1) -> Labelled:
-    chances = expit(odds + np.repeat(np.random.default_rng(seed).normal(0, 0.2, 14), 400))
-    return Labelled("binary", (np.random.default_rng(seed).random(len(odds)) < chances).astype(float), DAYS)
-
-
-def promised(rows: Labelled, champion: np.ndarray, **others) -> dict[str, Estimate]:
-    known = {"former": {}, "scout": None, **others}
-    found = estimate(rows, Answers(champion, "2019-12-31"), champion, POLICY, **known)
-    return {each.action: each for each in found}
+DICE = np.random.default_rng(1)
 
 
 def test_a_moved_level_is_worth_a_recalibration():
@@ -45,17 +29,6 @@ def test_a_moved_level_is_worth_a_recalibration():
     assert found.low > 0
     assert found.share == pytest.approx(1 - found.loss / found.now)
     assert (found.days, found.rows) == (14, len(DAYS))
-
-
-@given(st.integers(0, 30))
-@settings(max_examples=15, deadline=None)
-def test_where_nothing_has_moved_nothing_dear_pays(seed):
-    equal = Answers(expit(ODDS), "2019-12-20")
-    found = promised(rows_of(ODDS, seed), expit(ODDS), former={1: equal}, scout=equal)
-
-    assert not found["reinstate"].pays
-    assert not found["retrain"].pays
-    assert found["recalibrate"].share < 0.02
 
 
 def test_order_that_was_lost_is_worth_a_training_or_a_former_champion_that_has_it():
@@ -151,34 +124,3 @@ def test_a_recalibration_needs_to_gain_but_not_to_be_sure_of_it(moves, released)
     assert verdict.metric == "rmse"
     assert verdict.interval[0] < 0
     assert verdict.passed == released
-
-
-LEVEL_FREE = Gate(metric="log_loss", margin=0.02)
-
-
-def blurred(seed: int, noise: float) -> np.ndarray:
-    random = np.random.default_rng(seed)
-    return expit((ODDS + 1 + noise * random.standard_normal(len(ODDS))) / (1 + noise**2) - 1)
-
-
-def verdict_of(rows: Labelled, new: np.ndarray, old: np.ndarray):
-    answers = levelled(rows, (new, old), LEVEL_FREE, POLICY)
-    return gate(KINDS["binary"].learn(pa.array([True, False])), rows.labels, *answers, rows.days, policy=LEVEL_FREE)
-
-
-@given(st.integers(0, 2**31), st.floats(-1.5, 1.5), st.floats(-1.5, 1.5))
-@settings(max_examples=15, deadline=None)
-def test_whatever_the_level_a_clearly_worse_model_never_passes_and_a_clearly_better_one_does(seed, mine, theirs):
-    rows = rows_of(ODDS, seed)
-    good, bad = blurred(seed, 0.3), blurred(seed + 1, 2)
-
-    assert verdict_of(rows, expit(logit(good) + mine), expit(logit(bad) + theirs)).passed
-    assert not verdict_of(rows, expit(logit(bad) + mine), expit(logit(good) + theirs)).passed
-
-
-def test_of_equal_models_at_most_half_pass_and_a_good_share_does():
-    passed = [
-        verdict_of(rows_of(ODDS, seed), blurred(2 * seed, 0.4), blurred(2 * seed + 1, 0.4)).passed for seed in range(40)
-    ]
-
-    assert 0.25 < np.mean(passed) < 0.7
