@@ -137,7 +137,10 @@ class Governor(Strict):
     )
     max_trainings_per_week: int = Field(2, ge=1, description="More are not asked for, whatever is seen.")
     monthly_hours: float | None = Field(
-        None, gt=0, description="Hours of training that 30 days may cost; none: no limit. By hand is not counted."
+        None,
+        gt=0,
+        description="Hours of training that 30 days may cost, jobs that failed included; none: no limit. By hand is "
+        "not counted.",
     )
     stop_after: int = Field(
         3, ge=1, description="Challengers in a row that came to nothing, after which a person is called instead."

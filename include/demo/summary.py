@@ -98,8 +98,8 @@ def summary_table(summary: dict[str, Any]) -> Table:
     repairs = summary["repairs"]
     table.add_row(
         "repairs",
-        f"{repairs['retrain']} retraining, {repairs['recalibrate']} recalibrations, {repairs['reinstate']} former "
-        "champions put back",
+        f"{repairs['retrain']} × retraining, {repairs['recalibrate']} × recalibration, {repairs['reinstate']} × a "
+        "former champion put back",
     )
     traffic, partitions, airflow = summary["traffic"], summary["partitions"], summary["airflow"]
     table.add_row(

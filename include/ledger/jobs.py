@@ -127,3 +127,8 @@ def newest_seconds(session: Session, wanted: Wanted) -> list[float]:
 def cost_of_request(session: Session, request_id: str) -> float:
     """Return what all attempts at a request have cost so far."""
     return session.scalar(select(func.sum(Attempt.cost)).where(Attempt.request_id == request_id)) or 0.0
+
+
+def seconds_of_request(session: Session, request_id: str) -> float:
+    """Return how long all attempts at a request ran so far, as far as that is known."""
+    return session.scalar(select(func.sum(Attempt.seconds)).where(Attempt.request_id == request_id)) or 0.0

@@ -17,6 +17,7 @@ from include.ledger import (
     Request,
     Window,
     alerts,
+    jobs,
     nights,
     open_ledger,
     pauses,
@@ -121,18 +122,17 @@ def _failures(session: Session, pipeline_name: str, champion: Release | None) ->
 
 
 def _costs(session: Session, pipeline_name: str) -> dict[str, Any]:
-    """Return what trainings have cost lately, and which were asked for by itself."""
-    asked = [row for row in requests.all_requests(session, pipeline_name) if row.repair == "retrain"]
-    ids = {row.id for row in asked}
-    made = [release for release in releases.releases_of(session, pipeline_name) if release.request_id in ids]
-    hours = [(row.at, row.metrics.get("seconds", 0.0) / 3600) for row in made]
+    """Return what trainings that were asked for by themselves have cost lately, and which those were."""
+    trainings = [row for row in requests.all_requests(session, pipeline_name) if row.repair == "retrain"]
+    asked = [row for row in trainings if row.triggered_by != "hand"]
+    made = {row.request_id: row.metrics.get("seconds", 0.0) for row in releases.releases_of(session, pipeline_name)}
+    # A platform's job is paid for whatever comes of it; where trainings run here, only a model knows how long it took.
+    hours = {row.id: (jobs.seconds_of_request(session, row.id) or made.get(row.id, 0.0)) / 3600 for row in trainings}
     since = now() - timedelta(days=30)
     return {
-        "trained_on": tuple(
-            row.detail["newest_day"] for row in asked if row.triggered_by != "hand" and "newest_day" in row.detail
-        ),
-        "spent_hours": sum(spent for at, spent in hours if at >= since),
-        "hours_each": hours[0][1] if hours else 0.0,
+        "trained_on": tuple(row.detail["newest_day"] for row in asked if "newest_day" in row.detail),
+        "spent_hours": sum(hours[row.id] for row in asked if row.at >= since),
+        "hours_each": next((hours[row.id] for row in reversed(trainings) if hours[row.id]), 0.0),
     }
 
 

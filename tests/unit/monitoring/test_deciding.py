@@ -1,7 +1,8 @@
 import pytest
 
 from include.errors import PublishError
-from include.ledger import Partition, Publication, Window, alerts, nights, open_ledger, pauses, releases, requests
+from include.jobs import Wanted
+from include.ledger import Partition, Publication, Window, alerts, jobs, nights, open_ledger, pauses, releases, requests
 from include.monitoring.deciding import decide
 
 DRIFT = {
@@ -82,6 +83,16 @@ def fail(request_id):
         requests.close_request(session, request_id, status="failed", note="crashed")
 
 
+def trained_for(request_id, hours, by=""):
+    """Note a job of a platform that ran for so long and failed; ask for it first, where somebody did by hand."""
+    with open_ledger() as session:
+        if by:
+            requests.file_request(session, "rides", reason="", triggered_by=by, key="run-1", detail={})
+            requests.close_request(session, request_id, status="done", note="")
+        attempt = jobs.next_attempt(session, Wanted("rides", request_id, "aws", "cuda", 1.0, 3600))
+        jobs.end(session, attempt.name, "failed", reason="crashed", seconds=3600 * hours)
+
+
 def test_a_first_training_that_failed_is_asked_for_again_with_new_data_after_its_cooldown(rides):
     decide(rides, publish("2019-12-31", "2020-01-01", name="a"))
     fail("rides.first.model")
@@ -115,6 +126,19 @@ def test_where_first_trainings_keep_failing_a_person_is_called(rides):
     assert (decision.action, "3 trainings in a row" in decision.reason) == ("nothing", True)
     with open_ledger() as session:
         assert [each.kind for each in alerts.untold_alerts(session)] == ["limit"]
+
+
+def test_hours_of_trainings_that_came_to_nothing_are_spent_and_those_asked_for_by_hand_are_not(rides):
+    limited = rides.model_copy(update={"governor": rides.governor.model_copy(update={"monthly_hours": 2.0})})
+    trained_for("rides.hand.run-1", hours=1.9, by="hand")
+    first = decide(limited, publish("2019-12-31", "2020-01-01", name="a"))
+    trained_for(first.request_id, hours=1.5)
+    fail(first.request_id)
+
+    spent = decide(limited, publish("2020-01-08", name="b"))
+
+    assert first.action == "retrain"
+    assert (spent.action, "took 1.50 h, another 1.50 h would exceed" in spent.reason) == ("nothing", True)
 
 
 def test_three_bad_nights_file_a_request_with_reason_and_evidence(rides):
