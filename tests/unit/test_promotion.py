@@ -285,14 +285,15 @@ def test_a_rollback_that_was_killed_is_taken_up_again(approve, settings, endpoin
     assert declared_version(settings) == 2
 
 
-def kill_a_rollback(endpoint, *, minutes_ago):
-    """Begin to go back from v2 to v1, and be killed while the endpoint is waited for."""
+def kill_a_rollback(endpoint, to_version=1, *, minutes_ago):
+    """Begin to go back from one of v1 and v2 to the other, and be killed while the endpoint is waited for."""
     endpoint.kill()
     with pytest.raises(KeyboardInterrupt):
-        rollback.roll_back("rides", "bad", 1)
+        rollback.roll_back("rides", "bad", to_version)
     began = now() - timedelta(minutes=minutes_ago)
     with open_ledger() as session:
-        releases.keep_rollout(session, "rides.v1", back={"reason": "bad", "at": began.isoformat()})
+        target = releases.get_release(session, f"rides.v{to_version}")
+        releases.keep_rollout(session, target.id, back={**target.rollout["back"], "at": began.isoformat()})
 
 
 def test_a_killed_rollback_that_nobody_repeats_is_finished_by_the_sweep(approve, settings, endpoint):
@@ -333,6 +334,23 @@ def test_a_killed_rollback_that_the_endpoint_refuses_leaves_the_champion(approve
 
     assert [status_of(f"rides.v{version}") for version in (1, 2)] == ["retired", "champion"]
     assert declared_version(settings) == 2
+
+
+@pytest.mark.parametrize("is_overtaken", [False, True])
+def test_a_killed_rollback_to_what_was_rolled_back_leaves_it_that_where_it_comes_to_nothing(
+    approve, endpoint, is_overtaken
+):
+    for compared_with in (None, 1):
+        promotion.promote(approve(compared_with))
+    rollback.roll_back("rides", "bad", 1)
+    kill_a_rollback(endpoint, to_version=2, minutes_ago=10)
+    if is_overtaken:
+        promotion.promote(approve(compared_with=1))
+    endpoint.refused_versions = {2}
+
+    rollback.finish_left("rides", timeout_seconds=0.05)
+
+    assert status_of("rides.v2") == "rolled_back"
 
 
 def test_deploying_half_a_rollback_does_not_make_a_former_champion_a_failure(approve, endpoint):
