@@ -3,7 +3,7 @@
 from datetime import UTC, date, datetime, time, timedelta
 from typing import Any, Literal
 
-from pydantic import Field, model_validator
+from pydantic import Field, field_validator, model_validator
 
 from include.learning.metrics import GATE_DEFAULT, GOVERNOR_DEFAULT, METRICS, metrics_of
 from include.policy import (
@@ -38,6 +38,18 @@ class Schedule(Strict):
     start: date = Field(description="The first partition that is ingested by itself.")
     end: date | None = Field(None, description="The last one; none means for ever.")
     wait_hours: float = Field(12, gt=0, description="Hours a night waits for its delivery before it fails.")
+
+    @field_validator("cron")
+    @classmethod
+    def _is_cron(cls, value: str) -> str:
+        from croniter import croniter  # 0.1 s
+
+        if not croniter.is_valid(value):
+            raise ValueError(
+                f"'{value}' is no cron expression; expected are minute, hour, day of the month, month and weekday, "
+                "such as '0 5 * * *' for each day at 05:00 UTC"
+            )
+        return value
 
     @property
     def first_run(self) -> datetime:

@@ -94,10 +94,7 @@ def check_events(spark: SparkSession, events: DataFrame, pipeline: Pipeline, lab
     rows = rules.mark_duplicates(rows, cleaning.deduplicate)
     for join in cleaning.joins:
         rows = rules.join_reference(rows, read_reference(spark, pipeline, join.reference), join)
-    if labels is None:
-        rows = rows.withColumns({name: F.lit(None).cast(kind) for name, kind in pipeline.outcomes.items()})
-    else:
-        rows = rules.join_labels(rows, labels, pipeline)
+    rows = rules.without_labels(rows, pipeline) if labels is None else rules.join_labels(rows, labels, pipeline)
     rows = rules.derive(rows, cleaning.derive)
     rows = rules.fill(rows, cleaning.fill)
     return rules.mark_rules(rows, cleaning.rules)

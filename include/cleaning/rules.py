@@ -99,6 +99,14 @@ def mark_unknown(labels: DataFrame, events: DataFrame, pipeline: Pipeline) -> Da
     return mark_broken(marked, {"unknown_key": unknown}).drop("_event_day", "_event_key")
 
 
+def without_labels(rows: DataFrame, pipeline: Pipeline) -> DataFrame:
+    """Add the columns that labels would bring, empty."""
+    # One by one: Spark Connect refuses `withColumns` of none, and an event may hold its label itself.
+    for name, kind in pipeline.outcomes.items():
+        rows = rows.withColumn(name, F.lit(None).cast(kind))
+    return rows
+
+
 def join_labels(rows: DataFrame, labels: DataFrame, pipeline: Pipeline) -> DataFrame:
     """Put the day's good labels beside its events; an event without a label keeps nulls."""
     good = labels.where(F.col(BROKEN).isNull()).select(

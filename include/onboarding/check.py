@@ -106,7 +106,7 @@ def _expressions(spark: SparkSession, pipeline: Pipeline) -> Iterator[Result]:
         reference = read_reference(spark, pipeline, join.reference)
         result, rows = _looked_at(place, partial(rules.join_reference, rows, reference, join), rows)
         yield result
-    rows = rows.withColumns({name: F.lit(None).cast(kind) for name, kind in pipeline.outcomes.items()})
+    rows = rules.without_labels(rows, pipeline)
     for name, expression in cleaning.derive.items():
         result, rows = _looked_at(f"cleaning.derive.{name}", partial(rules.derive, rows, {name: expression}), rows)
         yield result

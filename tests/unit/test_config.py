@@ -23,6 +23,15 @@ def test_the_shipped_pipelines_load():
     assert [pipeline.name for pipeline in load_pipelines()] == ["bike_demand", "flight_delays"]
 
 
+def test_a_date_that_cannot_be_is_the_mistake_of_one_yaml(tmp_path):
+    (tmp_path / "good.yaml").write_text(SHIPPED)
+    (tmp_path / "mine.yaml").write_text(SHIPPED.replace("start: 2013-07", "start: 2013-13"))
+
+    with pytest.raises(ConfigError, match=r"mine\.yaml: not readable as YAML: line \d+, column \d+: '2013-13"):
+        load_pipeline("mine", tmp_path)
+    assert [pipeline.name for pipeline in load_pipelines(tmp_path)] == ["good"]
+
+
 @pytest.mark.parametrize(
     ("change", "said"),
     [
@@ -37,6 +46,10 @@ def test_the_shipped_pipelines_load():
             "mine.yaml: 'training.epochs': Input should be a valid integer (got 'five')",
         ),
         (lambda it: it.pop("owner"), "mine.yaml: 'owner': Field required"),
+        (
+            lambda it: it["schedule"].update(cron="0 25 * * *"),
+            "mine.yaml: 'schedule.cron': '0 25 * * *' is no cron expression; expected are minute, hour,",
+        ),
         (lambda it: it.update(key="id"), "'key' names 'id', which 'cleaning.columns' does not have"),
         (lambda it: it.update(date="flight_day"), "'date' names 'flight_day', which 'cleaning.columns' does not have"),
         (lambda it: it.update(date="departure_hour"), "'date' names 'departure_hour', which is timestamp"),
