@@ -20,8 +20,12 @@ def parse_yaml(text: str) -> Any:
         raise yaml.YAMLError(_explain(error, text)) from error
 
 
-class _Loader(_Fast):  # type: ignore[misc]
+class _Loader(_Fast):
     """A SafeLoader that knows the line of a value that cannot be, and takes a key once."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__(text)
+        self._flat: set[yaml.Node] = set()
 
     def construct_object(self, node: yaml.Node, deep: bool = False) -> Any:
         # PyYAML lets through what Python says of an impossible date or number: without its line, and no YAMLError.
@@ -32,12 +36,13 @@ class _Loader(_Fast):  # type: ignore[misc]
             raise ConstructorError(problem=said, problem_mark=node.start_mark) from error
 
     def flatten_mapping(self, node: yaml.MappingNode) -> None:
-        if not hasattr(node, "had"):  # once: what `<<` brings into it may be there again
-            node.had = set()
+        if node not in self._flat:  # once: what `<<` brings into it may be there again
+            self._flat.add(node)
+            had = set[str]()
             for key in (key for key, _ in node.value if isinstance(key, yaml.ScalarNode)):
-                if key.value in node.had:
+                if key.value in had:
                     raise ConstructorError(problem=f"the key '{key.value}' is here twice", problem_mark=key.start_mark)
-                node.had.add(key.value)
+                had.add(key.value)
         super().flatten_mapping(node)
 
 
