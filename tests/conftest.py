@@ -29,8 +29,6 @@ from include.config import load_pipeline
 from include.learning.binary import Binary
 from include.learning.task import Task
 from include.ledger import open_ledger, releases
-from include.ledger.schema import bring_up_to_date
-from include.ledger.session import connect
 from include.pipeline import Pipeline
 from include.recipe import Features
 from include.settings import Settings, load_settings
@@ -139,29 +137,16 @@ def airflow_database() -> None:
     initdb()
 
 
-@pytest.fixture(scope="session")
-def empty_ledger(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """An SQLite ledger with its schema and no rows: a copy costs a hundredth of what its migrations do."""
-    path = tmp_path_factory.mktemp("ledger") / "ledger.db"
-    engine = connect(f"sqlite:///{path}")
-    bring_up_to_date(engine)
-    engine.dispose()  # and with the last connection goes the write-ahead log
-    return path
-
-
 @pytest.fixture
-def settings(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, empty_ledger: Path) -> Settings:
-    """Settings of an installation in a temporary folder, with one pipeline, `rides`, and an empty ledger."""
+def settings(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Settings:
+    """Settings of an installation in a temporary folder, with one pipeline, `rides`."""
     (tmp_path / "pipelines").mkdir()
     (tmp_path / "pipelines" / "rides.yaml").write_text(PIPELINE)
     monkeypatch.setenv("EVERGREEN_DATA", str(tmp_path / "data"))
     monkeypatch.setenv("EVERGREEN_PIPELINES", str(tmp_path / "pipelines"))
     monkeypatch.delenv("EVERGREEN_LEDGER_URL", raising=False)
     monkeypatch.setenv("EVERGREEN_ENDPOINT_URL", "http://127.0.0.1:1")
-    settings = load_settings()
-    settings.data.mkdir()
-    shutil.copy(empty_ledger, settings.data)
-    return settings
+    return load_settings()
 
 
 @pytest.fixture

@@ -1,5 +1,3 @@
-import shutil
-
 import pytest
 
 from include.errors import BackupError
@@ -7,8 +5,6 @@ from include.restore import restore
 
 
 def test_an_archive_that_is_not_there_is_named(settings, tmp_path):
-    shutil.rmtree(settings.data)
-
     with pytest.raises(BackupError, match=r"nope\.zip: there is no such file"):
         restore(tmp_path / "nope.zip")
 

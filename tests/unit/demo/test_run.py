@@ -1,5 +1,3 @@
-import shutil
-
 import pytest
 from rich.console import Console
 
@@ -20,8 +18,6 @@ def console():
 
 
 def test_a_first_demo_has_nothing_to_move(settings, console):
-    shutil.rmtree(settings.data)
-
     assert run._make_room(settings.data, console) is None
 
 
