@@ -44,7 +44,8 @@ class Schedule(Strict):
     def _is_cron(cls, value: str) -> str:
         from croniter import croniter  # 0.1 s
 
-        if not croniter.is_valid(value):
+        # croniter takes a sixth field, of seconds: that would be many runs for one partition.
+        if not croniter.is_valid(value) or len(croniter.expand(value)[0]) > 5:
             raise ValueError(
                 f"'{value}' is no cron expression; expected are minute, hour, day of the month, month and weekday, "
                 "such as '0 5 * * *' for each day at 05:00 UTC"

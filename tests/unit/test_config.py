@@ -50,6 +50,7 @@ def test_a_date_that_cannot_be_is_the_mistake_of_one_yaml(tmp_path):
             lambda it: it["schedule"].update(cron="0 25 * * *"),
             "mine.yaml: 'schedule.cron': '0 25 * * *' is no cron expression; expected are minute, hour,",
         ),
+        (lambda it: it["schedule"].update(cron="0 0 5 * * *"), "'0 0 5 * * *' is no cron expression"),
         (lambda it: it.update(key="id"), "'key' names 'id', which 'cleaning.columns' does not have"),
         (lambda it: it.update(date="flight_day"), "'date' names 'flight_day', which 'cleaning.columns' does not have"),
         (lambda it: it.update(date="departure_hour"), "'date' names 'departure_hour', which is timestamp"),
