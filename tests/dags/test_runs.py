@@ -35,9 +35,7 @@ def installation(tmp_path_factory, rides_yaml, deliver_rides, airflow_database):
     folder = tmp_path_factory.mktemp("rides")
     (folder / "pipelines").mkdir()
     (folder / "pipelines" / "rides.yaml").write_text(
-        rides_yaml.replace(
-            "holdout_days: 1", f"holdout_days: 3, refit: false, batch_size: 64, learning_rate: 0.02, {SEARCH}"
-        )
+        rides_yaml.replace("holdout_days: 1", f"holdout_days: 3, refit: false, batch_size: 64, {SEARCH}")
         # By the loss, as it is: one epoch over one day orders these rows as well as six over six days.
         .replace("min_rows: 50}", "min_rows: 50, repairs: {recalibrate: null}}")
         + "gate: {metric: log_loss}\n"

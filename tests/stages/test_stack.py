@@ -139,10 +139,12 @@ def test_nobody_elses_processes_are_stopped(stack, tmp_path):
 
 
 SCRIPT = """
-import sys, time
+import signal, sys, time
 from pathlib import Path
 from rich.console import Console
 from include import stack as stacks
+# Where the tests run in the background of a script, Ctrl-C would be ignored from the start.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 stacks.SUPERVISOR = Path(sys.argv[1])
 stacks.Stack.run = lambda *_: ""
 stacks.Stack._check_java = lambda _: None
