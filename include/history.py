@@ -13,7 +13,10 @@ from include.page import page_of
 from include.pipeline import Pipeline
 
 STATES = ("drift", "prediction", "inputs", "labels", "calibration", "slices", "concept")
-LEGEND = "estimated: without labels · error: of the estimate · drift: share of what the model relies on"
+LEGEND = (
+    "estimated: without labels · error: of the estimate · drift: share of what the model relies on\n"
+    "moved: what lies further from training than its own days did · unknown: what cannot be measured, or not yet"
+)
 _INK, _QUIET, _MARK = "#1b6e53", "#9aa5a0", "#b00020"
 
 Row = dict[str, Any]

@@ -95,10 +95,21 @@ def begin(settings: Settings, release_id: str) -> tuple[Release, int]:
             return releases.get_release(session, release_id), fence
     except StaleReleaseError as error:
         with open_ledger(settings.ledger_url) as session:  # else it would be taken up again and again
-            has_served = releases.get_release(session, release_id).serving_at is not None
-            becomes = "retired" if has_served else "failed"
+            release = releases.get_release(session, release_id)
+            becomes = "failed" if release.serving_at is None else stays_of(release)
             releases.give_up_promotion(session, release_id, note=str(error), becomes=becomes)
         raise
+
+
+def begun_back(release: Release) -> dict[str, str]:
+    """Return what was noted when a rollback to a release began: `reason`, `at`, `stays`; nothing before the first."""
+    return (release.rollout or {}).get("back", {})
+
+
+def stays_of(release: Release) -> str:
+    """Return what a former champion is where it does not come back: what it was before."""
+    was = begun_back(release).get("stays", "") if release.status == "promoting" else release.status
+    return "rolled_back" if was == "rolled_back" else "retired"
 
 
 def reconcile(pipeline_name: str, *, after_trial: bool = False) -> State | None:

@@ -13,6 +13,7 @@ SUFFIX = ".html.gz"
 LIBRARY = "library"
 STYLE = """<style>
 .evergreen {font: 15px/1.4 system-ui, sans-serif; max-width: 1200px; margin: 1.5em auto; color: #222}
+h1.evergreen {font-size: 24px; font-weight: 600}
 .evergreen table {border-collapse: collapse}
 .evergreen td, .evergreen th {padding: .25em .9em .25em 0; text-align: left}
 .evergreen th {border-bottom: 1px solid #999} .evergreen td {border-bottom: 1px solid #ddd; vertical-align: top}
@@ -46,11 +47,11 @@ def write_page(path: Path, html: str) -> None:
         temporary.write_bytes(gzip.compress(html.encode(), mtime=0))
 
 
-def write_evidently_page(path: Path, html: str, summary: str) -> None:
-    """Write one of Evidently's pages below a summary, without the 3.6 MB of script and font that it carries in itself.
+def write_evidently_page(path: Path, title: str, html: str, summary: str) -> None:
+    """Write one of Evidently's pages below a title and a summary, without the 3.6 MB that it carries in itself.
 
-    Both lie once in `library/` beside the page's folder, named by version: a page finds what it was made for also after
-    an upgrade. If Evidently embeds them in another way one day, its pages are merely large again.
+    Its script and font lie once in `library/` beside the page's folder, named by version: a page finds what it was made
+    for also after an upgrade. If Evidently embeds them in another way one day, its pages are merely large again.
     """
     # Imported here: Evidently takes seconds, and reading a page needs none of it.
     import evidently  # noqa: PLC0415
@@ -64,7 +65,10 @@ def write_evidently_page(path: Path, html: str, summary: str) -> None:
         if not (library / name).exists():
             with atomic.replacing(library / name) as temporary:
                 temporary.write_bytes(gzip.compress(source.read_bytes(), mtime=0))
-    html = re.sub(r"<body[^>]*>", lambda found: found.group() + summary, html, count=1)
+    named = markup.escape(title)
+    html = html.replace("<head>", f"<head><title>{named}</title>", 1)
+    above = f'<h1 class="evergreen">{named}</h1>{summary}'
+    html = re.sub(r"<body[^>]*>", lambda found: found.group() + above, html, count=1)
     write_page(path, _without_library(html, static, f"../{LIBRARY}/{script}", f"../{LIBRARY}/{font}"))
 
 

@@ -55,7 +55,7 @@ def roll_back(pipeline_name: str, reason: str, to_version: int, *, timeout_secon
         trial = releases.tried_beside(session, pipeline_name)
         for tried in trial:
             releases.give_up_promotion(session, tried.id, note=reason, becomes="rolled_back")
-        back = promotion.Back(reason, stays=_stays(target))
+        back = promotion.Back(reason, stays=promotion.stays_of(target))
         fence = None if is_done else releases.begin_promotion(session, target.id, again_from=_REINSTATED_FROM)
         if fence is not None:  # for who finishes this one, if it is killed half-way
             begun = {"reason": reason, "at": now().isoformat(), "stays": back.stays}
@@ -79,8 +79,12 @@ def finish_left(pipeline_name: str, *, timeout_seconds: float = 30.0) -> None:
         newest = releases.newest_fence(session, pipeline_name)
         promoting = releases.releases_of(session, pipeline_name, "promoting")
         left = [release for release in promoting if release.serving_at is not None and _is_left(release)]
-        to_finish = [(each.version, _begun(each).get("reason", "")) for each in left if each.fence == newest]
-        for release_id, note, stays in [(each.id, each.note, _stays(each)) for each in left if each.fence != newest]:
+        to_finish = [
+            (each.version, promotion.begun_back(each).get("reason", "")) for each in left if each.fence == newest
+        ]
+        for release_id, note, stays in [
+            (each.id, each.note, promotion.stays_of(each)) for each in left if each.fence != newest
+        ]:
             releases.give_up_promotion(session, release_id, note=note, becomes=stays)
     for version, reason in to_finish:
         log.warning("%s: a rollback to v%s was left half-way; it is finished.", pipeline_name, version)
@@ -90,18 +94,8 @@ def finish_left(pipeline_name: str, *, timeout_seconds: float = 30.0) -> None:
             log.warning("%s: the rollback to v%s came to nothing. %s", pipeline_name, version, error)
 
 
-def _begun(release: Release) -> dict[str, str]:
-    return (release.rollout or {}).get("back", {})
-
-
-def _stays(release: Release) -> str:
-    """Return what a former champion is where it does not come back: what it was before."""
-    was = _begun(release).get("stays", "") if release.status == "promoting" else release.status
-    return "rolled_back" if was == "rolled_back" else "retired"
-
-
 def _is_left(release: Release) -> bool:
-    at = _begun(release).get("at")
+    at = promotion.begun_back(release).get("at")
     return at is None or datetime.fromisoformat(at) <= now() - _LEFT_AFTER
 
 

@@ -15,6 +15,7 @@ from include import cost_view
 from include.config import broken_pipelines, load_pipelines
 from include.learning.metrics import in_words
 from include.ledger import Partition, Release, Request, Window, jobs, nights, open_ledger, pauses, releases, requests
+from include.missing_days import missing_days
 from include.page import page_of
 from include.pipeline import Pipeline
 from include.release_story import gate_said, since_then
@@ -90,9 +91,18 @@ def _facts(session: Session, pipeline: Pipeline, days: Sequence[Partition]) -> T
         if decision
         else "has not said anything yet: it speaks after each night",
     )
-    if refused := [f"{row.day}: {escape(row.note)}" for row in days if row.status == "refused"]:
-        facts.add_row("[red]refused[/]", "\n".join(refused))
+    for what, lines in _not_learned_from(session, pipeline, days):
+        facts.add_row(f"[red]{what}[/]", escape("\n".join(lines)))
     return facts
+
+
+def _not_learned_from(
+    session: Session, pipeline: Pipeline, days: Sequence[Partition]
+) -> Iterable[tuple[str, Sequence[str]]]:
+    if missing := missing_days(session, pipeline, datetime.now(UTC)):
+        yield "not in", [f"{each.days}: {each.why}" for each in missing]
+    if refused := [f"{row.day}: {row.note}" for row in days if row.status == "refused"]:
+        yield "refused", refused
 
 
 def _champion(champion: Release | None) -> str:

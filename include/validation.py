@@ -85,7 +85,7 @@ def page_of(pipeline_name: str, day: str, num_rows: int, result: ExpectationSuit
                 ("✔", "good") if found.success else ("✘", "bad"),
                 (config["type"], ""),
                 (str(config["kwargs"].get("column", "")), ""),
-                (str(_arguments(config)), ""),
+                (_arguments(config), ""),
                 (failed or f"{check['result'].get('observed_value', 'no row fails')}", "" if found.success else "bad"),
             )
         )
@@ -138,8 +138,9 @@ def _failure(check: dict[str, Any]) -> str:
     return f"{about}: {seen}" + (f", expected {arguments}" if arguments else "")
 
 
-def _arguments(config: dict[str, Any]) -> dict[str, Any]:
-    return {key: value for key, value in config["kwargs"].items() if key not in {"batch_id", "column"}}
+def _arguments(config: dict[str, Any]) -> str:
+    given = {key: value for key, value in config["kwargs"].items() if key not in {"batch_id", "column"}}
+    return ", ".join(f"{key} {value}" for key, value in given.items())
 
 
 def _exceptions(check: dict[str, Any]) -> list[dict[str, Any]]:

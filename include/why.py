@@ -2,13 +2,14 @@
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import date, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
 
 from sqlalchemy.orm import Session
 
 from include.ledger import Decision, Partition, Pause, Release, Request, Window, nights, pauses
 from include.ledger import releases as release_rows
 from include.ledger import requests as request_rows
+from include.missing_days import MissingDays, missing_days
 from include.monitoring.deciding import ON_THEIR_WAY, champion_as_judged, last_tried
 from include.pipeline import Pipeline
 from include.release_story import ended, gate_said, since_then
@@ -31,6 +32,7 @@ class Facts:
     pauses: Sequence[Pause]
     held: Pause | None
     refused: Sequence[Partition]
+    missing: Sequence[MissingDays] = ()
     judged_after: Mapping[str, int] = field(default_factory=dict)  # request of a repair: labelled days since, so far
     last_tried: str = ""  # newest day that a challenger which came to nothing was asked for
 
@@ -60,6 +62,7 @@ def facts_of(session: Session, pipeline: Pipeline) -> Facts:
         releases=release_rows.releases_of(session, pipeline.name)[:NEWEST],
         pauses=pauses.pauses_of(session, pipeline.name, newest=NEWEST),
         held=pauses.pause_of(session, pipeline.name),
+        missing=missing_days(session, pipeline, datetime.now(UTC)),
         refused=[row for row in days if row.status == "refused"][:NEWEST],
         judged_after={
             request.id: sum(day > release.judged_until for day in labelled)
@@ -172,6 +175,8 @@ def _not_measured(facts: Facts) -> Reasons:
             f"{needed} are needed; drift speaks in its place.",
             "Deliver the missing labels and ingest that day again.",
         )
+    for missing in facts.missing:
+        yield f"{missing.days} is not in: {missing.why}", missing.remedy
     for row in facts.refused:
         yield (
             f"{row.day} was refused and is not learned from: {row.note}",

@@ -39,8 +39,11 @@ def validate(
     """Hold a pipeline's YAML against one delivery: columns, expressions, expectations, references, connections."""
     from include.onboarding import show
     from include.onboarding.check import check
+    from include.stack import on_services
 
     loaded = load_pipeline(pipeline)
+    on_services()
+    logging.disable(logging.ERROR)  # pyspark logs a Java trace for each mistake; what it says is in the answer
     with console.status("Checking …"):
         results = check(loaded, date)
     console.print(show.checks(results), soft_wrap=True)
@@ -58,8 +61,10 @@ def dry_run(
     from include.onboarding import show
     from include.onboarding.aside import days_to_rehearse
     from include.onboarding.rehearse import Rehearsal
+    from include.stack import on_services
 
     loaded, is_good = load_pipeline(pipeline), False
+    on_services()
     logging.disable(logging.WARNING)
     for stage in Rehearsal(loaded, days_to_rehearse(loaded, date, days)).run():
         console.print(show.stage_lines(stage), soft_wrap=True)

@@ -14,6 +14,7 @@ from include.errors import BadDeliveryError, DeliveryMissingError
 from include.ingestion import files, http, sql
 from include.ingestion.delivered import Delivered
 from include.ingestion.reading import SOURCE, check_columns, read
+from include.partition import days_around
 from include.pipeline import Pipeline
 from include.settings import load_connections, load_settings
 from include.sources import Files, Http, Sql
@@ -50,13 +51,13 @@ def land(
     urls = load_connections(pipeline.source.connections) if urls is None else urls
     with ThreadPoolExecutor(2) as pool:
         found = dict(zip(days, pool.map(lambda day: land_day(pipeline, day, urls), days), strict=True))
-    missing = [
-        _where(source_of(pipeline, kind), day) for day in days for kind in _awaited(pipeline) if not found[day][kind]
-    ]
+    wanted = [(day, source_of(pipeline, kind), found[day][kind]) for day in days for kind in _awaited(pipeline)]
+    missing = [(day, source) for day, source, files_there in wanted if not files_there]
     if missing:
         raise DeliveryMissingError(
-            f"{pipeline.name}: {len(missing)} of {len(_awaited(pipeline)) * len(days)} deliveries are not there: "
-            f"{', '.join(missing)}. Deliver them, or ask for other days."
+            f"{pipeline.name}: {len(missing)} of {len(wanted)} deliveries are not there: "
+            f"{', '.join(_where(source, day) for day, source in missing)}.{_nearest(*missing[0])} "
+            "Deliver them, or ask for other days."
         )
     index = index_of(pipeline, run_key)
     # What an earlier attempt of this run has published is not cleaned again, but late labels must find its events.
@@ -125,6 +126,11 @@ def _where(source: Files | Sql | Http, day: str) -> str:
             return sql.where(source, day)
         case Http():
             return http.where(source, day)
+
+
+def _nearest(day: str, source: Files | Sql | Http) -> str:
+    there = files.days_of(source) if isinstance(source, Files) else []
+    return f" {days_around(day, there)}" if there and day not in there else ""
 
 
 def _is_there(source: Files | Sql | Http, day: str, urls: Urls) -> bool:

@@ -1,6 +1,7 @@
 """This file keeps what people are to be told: each thing once, however often it is found."""
 
 from collections.abc import Sequence
+from datetime import datetime
 from typing import Any
 
 from sqlalchemy import select
@@ -20,6 +21,30 @@ def raise_alert(
         session.add(alert)
         session.flush()
     return alert
+
+
+def note_told(  # noqa: PLR0913  as `raise_alert`
+    session: Session, kind: str, about: str, *, pipeline: str, text: str, detail: dict[str, Any]
+) -> None:
+    """Enter what people were told in another way; what is said of the same thing again replaces it."""
+    said_at = now()
+    session.merge(
+        Alert(
+            id=f"{kind}.{about}",
+            pipeline=pipeline,
+            kind=kind,
+            text=text,
+            detail=detail,
+            at=said_at,
+            told_at=said_at,
+        )
+    )
+
+
+def alerts_of(session: Session, pipeline: str, kind: str, *, since: datetime) -> Sequence[Alert]:
+    """Return a pipeline's alerts of a kind since a moment, newest first."""
+    query = select(Alert).where(Alert.pipeline == pipeline, Alert.kind == kind, Alert.at >= since)
+    return session.scalars(query.order_by(Alert.at.desc())).all()
 
 
 def untold_alerts(session: Session) -> Sequence[Alert]:

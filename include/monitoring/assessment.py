@@ -1,6 +1,5 @@
 """This file puts together all that is measured on one version's answers of one day, each with its state or value."""
 
-from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
@@ -22,20 +21,20 @@ OUTCOMES = ("labels", "calibration", "slices", "concept")  # what is unknown unt
 NO_HOLDOUT = "the version's hold-out, with labels and answers, is not there"
 
 
-def assess(pipeline: Pipeline, rows: pa.Table, baseline: Baseline, show: Show, quality_page: Path) -> Measures:
+def assess(pipeline: Pipeline, rows: pa.Table, baseline: Baseline, show_drift: Show, show_quality: Show) -> Measures:
     """Return the measures of a window, and show drift and quality to people where there is something to see.
 
     Drift, the columns' own quality and the estimate look at a seeded sample of `monitoring.sample_rows`.
     """
     sampled = sample(rows, pipeline.monitoring.sample_rows)
     labelled = labelled_of(rows, baseline.task, pipeline)
-    drift = _drift(pipeline, sampled, len(rows), baseline, show)
+    drift = _drift(pipeline, sampled, len(rows), baseline, show_drift)
     if isinstance(labelled, str):
         quality, error = unknown(labelled), dict[str, float]()
         told = dict.fromkeys(OUTCOMES, unknown(labelled))
         estimate = _estimate(pipeline, sampled, baseline)
     else:
-        quality = measure_quality(labelled, len(rows), pipeline, quality_page)
+        quality = measure_quality(labelled, len(rows), pipeline, show_quality)
         estimate = _estimate(pipeline, sampled, baseline)
         error = _error(pipeline, sampled, baseline, estimate, quality)
         told = _outcomes(pipeline, labelled, baseline, quality, drift, error)

@@ -47,12 +47,16 @@ def _measure_window(pipeline: Pipeline, joined: pa.Table, day: str, version: int
     pages = lake / pipeline.name / "reports"
     page, quality_page = (pages / kind / f"{day}-v{version}{reports.SUFFIX}" for kind in ("drift", "quality"))
     baseline = baseline_of(pipeline, release, rows, page.parent)
+    about = f"{pipeline.name}, {day}, version {version}"
 
-    def show(drawn: "Snapshot", summary: str) -> None:
-        reports.write_evidently_page(page, drawn.get_html_str(as_iframe=False), summary)
+    def show_drift(drawn: "Snapshot", summary: str) -> None:
+        reports.write_evidently_page(page, f"Drift: {about}", drawn.get_html_str(as_iframe=False), summary)
         workspace.keep(pipeline, day, version, drawn)
 
-    measures = assess(pipeline, rows, baseline, show, quality_page)
+    def show_quality(drawn: "Snapshot", summary: str) -> None:
+        reports.write_evidently_page(quality_page, f"Quality: {about}", drawn.get_html_str(as_iframe=False), summary)
+
+    measures = assess(pipeline, rows, baseline, show_drift, show_quality)
     if quality_page.exists():
         measures["quality"]["report"] = str(quality_page.relative_to(lake))
     num_rows, num_labelled = counts_of(joined, rows, day, version)

@@ -2,7 +2,6 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
@@ -12,12 +11,13 @@ from include import evaluation, reports
 from include.learning.metrics import TaskName
 from include.learning.scoring import Floats
 from include.learning.task import LABEL, PREDICTION, Task
-from include.monitoring.drift import sample
+from include.monitoring.drift import Show, sample
 from include.pipeline import Pipeline
 
 if TYPE_CHECKING:
     from evidently import DataDefinition
     from evidently.core.container import MetricContainer
+    from evidently.core.report import Snapshot
 
     Page = tuple[type, DataDefinition, MetricContainer]  # the labels' type, what is drawn of which columns
 
@@ -50,11 +50,13 @@ def labelled_of(window: pa.Table, task: Task, pipeline: Pipeline) -> Labelled | 
     return Labelled(labelled, everyone, labels, predictions)
 
 
-def measure_quality(window: Labelled, num_rows: int, pipeline: Pipeline, page: Path) -> dict[str, Any]:
+def measure_quality(window: Labelled, num_rows: int, pipeline: Pipeline, show: Show) -> dict[str, Any]:
     """Return all metrics of a window of so many rows, or the reason why there are none.
 
     What is decided by is computed by the gate's own functions, so that governor and gate mean the same by a word; the
-    page for people, written where quality is known, is Evidently's.
+    page for people is Evidently's.
+
+    :param show: is given Evidently's plots and our table as HTML, where quality is known.
     """
     task, labels, predictions = window.task, window.labels, window.predictions
     try:
@@ -62,7 +64,7 @@ def measure_quality(window: Labelled, num_rows: int, pipeline: Pipeline, page: P
     except ValueError as error:
         return {"state": "unknown", "why": str(error)}
     drawn = sample(window.rows.select([LABEL, PREDICTION]), pipeline.monitoring.sample_rows)
-    _write_page(drawn, pipeline.training.task, page, _summary(found, len(window), num_rows))
+    show(_drawn(drawn, pipeline.training.task), _summary(found, len(window), num_rows))
     spread = {"labels": task.summary(labels), "predictions": task.summary(task.decided(predictions))}
     return {"state": "known", **found, **spread}
 
@@ -77,15 +79,14 @@ def _summary(found: dict[str, Any], num_labelled: int, num_rows: int) -> str:
     return reports.table_of("Quality", ("metric", "value"), rows, note)
 
 
-def _write_page(labelled: pa.Table, task: TaskName, page: Path, summary: str) -> None:
+def _drawn(labelled: pa.Table, task: TaskName) -> "Snapshot":
     # Imported here: Evidently takes seconds, and most publications have nothing to measure.
     from evidently import Dataset, Report  # noqa: PLC0415
 
     seen = sorted(set(labelled[LABEL].to_pylist() + labelled[PREDICTION].to_pylist()))
     kind, definition, preset = _PAGES[task](seen)
     frame = labelled.to_pandas().astype({LABEL: kind})
-    drawn = Report([preset]).run(Dataset.from_pandas(frame, data_definition=definition), None)
-    reports.write_evidently_page(page, drawn.get_html_str(as_iframe=False), summary)
+    return Report([preset]).run(Dataset.from_pandas(frame, data_definition=definition), None)
 
 
 def _binary_page(_seen: list[Any]) -> "Page":

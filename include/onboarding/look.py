@@ -1,5 +1,6 @@
 """This file looks at a stranger's files, and puts the pipeline guessed from them into `config/pipelines`."""
 
+import os
 from pathlib import Path
 
 import pyarrow as pa
@@ -15,7 +16,7 @@ from include.onboarding.keys import key_of, label_key_of
 from include.onboarding.leaks import leaks
 from include.onboarding.profile import Profile, profile, sample_of
 from include.onboarding.write import write
-from include.settings import load_settings
+from include.settings import ROOT, load_settings
 from include.sources import Files
 
 MOST_ROWS_A_DAY = 20_000
@@ -35,8 +36,8 @@ def located(path: str, option: str) -> str:
     if "://" in path:
         return path
     data, here = load_settings().data, Path(path).resolve()
-    if not files.days_of(_source(str(here), option)) and files.days_of(_source(path, option)):
-        return path
+    if not files.days_of(_source(str(here), option)):
+        return path  # it lies in the data folder, or nowhere
     return str(here.relative_to(data)) if here.is_relative_to(data) else str(here)
 
 
@@ -77,7 +78,8 @@ def new(asked: Asked, *, is_forced: bool = False) -> tuple[Path, Seen, Guess]:
         "change it. Every key is explained in docs/yaml.md."
     )
     before = path.read_text() if path.exists() else None
-    atomic.write_text(path, write(guessed, head))
+    schema = os.path.relpath(ROOT / "config" / "pipeline.schema.json", folder)
+    atomic.write_text(path, write(guessed, head, schema))
     try:
         load_pipeline(asked.name)
     except ConfigError:

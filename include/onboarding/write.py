@@ -12,15 +12,17 @@ import yaml
 from include.onboarding.guess import Guess
 
 WIDTH = 110
-SCHEMA = "# yaml-language-server: $schema=../pipeline.schema.json"
 # Always in blocks, one line each: what people look through and change.
 BLOCKS = {"source", "cleaning", "columns", "derive", "rules", "training", "features", "text", "governor", "schedule"}
 SECTIONS = {"schedule", "key", "source", "cleaning", "expectations", "training", "gate"}  # a blank line before
 
 
-def write(guess: Guess, head: str) -> str:
-    """Return the YAML, notes as comments; columns that were left out are comments below those that were not."""
-    lines = [SCHEMA, *(f"# {line}" for line in textwrap.wrap(head, WIDTH))]
+def write(guess: Guess, head: str, schema: str) -> str:
+    """Return the YAML, notes as comments; columns that were left out are comments below those that were not.
+
+    :param schema: path of the JSON schema, from the YAML's folder: editors complete and check by it.
+    """
+    lines = [f"# yaml-language-server: $schema={schema}", *(f"# {line}" for line in textwrap.wrap(head, WIDTH))]
     for key, value in guess.content.items():
         if key in SECTIONS:
             lines.append("")

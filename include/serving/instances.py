@@ -1,5 +1,6 @@
 """This file turns a request's rows into columns, and says which field of which row is wrong."""
 
+import difflib
 import json
 import uuid
 from collections.abc import Callable
@@ -16,6 +17,7 @@ _DAY_LENGTH = len("2020-01-02")
 _NUMBERS = (float, int)  # and no boolean
 _NUMBER_TYPES, _TEXT_TYPES = frozenset(_NUMBERS), frozenset({str, type(None)})
 _MISSING = object()
+_LONGEST_NAME, _MOST_NAMES = 80, 20  # that are looked through for a misspelt one: whoever sends many waits for it
 
 
 @dataclass(slots=True)  # as Captured
@@ -80,12 +82,19 @@ def _columns(rows: list[dict[str, Any]], features: Features) -> dict[str, list[A
 
 
 def _check_all_there(row: dict[str, Any], features: Features, error: BadRequestError) -> None:
-    """Say of a row that lacks a feature which ones it lacks, all at once."""
+    """Say of a row that lacks a feature which ones it lacks, all at once, and what was probably meant to be one."""
     names = (*features.numeric, *features.categorical, *features.text, *features.image)
     missing = [name for name in names if name not in row]
-    if error.field in missing and len(missing) > 1:
-        said = f"{', '.join(map(repr, missing))} are missing; send null for what is not known."
-        raise BadRequestError(said, field=error.field, row=error.row) from error
+    if error.field in missing:
+        several = f"{', '.join(map(repr, missing))} are missing; send null for what is not known."
+        said = several if len(missing) > 1 else str(error)
+        raise BadRequestError(said + _misspelt(row, names, missing), field=error.field, row=error.row) from error
+
+
+def _misspelt(row: dict[str, Any], names: tuple[str, ...], missing: list[str]) -> str:
+    sent = [name for name in row if name not in names and len(name) <= _LONGEST_NAME][:_MOST_NAMES]
+    meant = {name: difflib.get_close_matches(name, sent, n=1) for name in missing[:_MOST_NAMES]}
+    return "".join(f" Is '{close[0]}' meant to be '{name}'?" for name, close in meant.items() if close)
 
 
 def _numbers(rows: list[dict[str, Any]], name: str) -> list[float | None]:

@@ -16,7 +16,7 @@ log = logging.getLogger(__name__)
 
 
 class AlertNotifier(BaseNotifier):
-    """Say which task of which run failed and where its log is.
+    """Say which task of which run failed and where its log is; of an ingest, the ledger remembers it, too.
 
     :param connection_id: whom to tell, see `send`.
     """
@@ -27,9 +27,18 @@ class AlertNotifier(BaseNotifier):
 
     def notify(self, context: Any) -> None:
         """Send the alert."""
-        task = context["ti"]
-        text = f"{task.dag_id}.{task.task_id} failed in run {task.run_id}: {context.get('exception')} {task.log_url}"
-        send(self.connection_id, f"{task.dag_id} failed", text, context)
+        task, error = context["ti"], context.get("exception")
+        text = f"{task.dag_id}.{task.task_id} failed in run {task.run_id}: {error} {task.log_url}"
+        try:
+            send(self.connection_id, f"{task.dag_id} failed", text, context)
+        finally:
+            pipeline_name, _, stage = task.dag_id.rpartition("__")
+            if stage == "ingest":
+                from include.missing_days import note_failure
+
+                night, asked = context["dag_run"].partition_key, context["params"]
+                days = (night, night) if night else (str(asked["first"]), str(asked["last"]))
+                note_failure(pipeline_name, task.run_id, task.task_id, days, str(error or "it was killed"))
 
 
 def send(connection_id: str, subject: str, text: str, context: Any = None) -> None:

@@ -367,6 +367,19 @@ def test_deploying_half_a_rollback_does_not_make_a_former_champion_a_failure(app
     assert status_of("rides.v1") == "retired"
 
 
+def test_deploying_half_a_rollback_to_what_was_rolled_back_leaves_it_that(approve, endpoint):
+    for compared_with in (None, 1):
+        promotion.promote(approve(compared_with))
+    rollback.roll_back("rides", "bad", 1)
+    promotion.promote(approve(compared_with=1))
+    kill_a_rollback(endpoint, to_version=2, minutes_ago=0)
+
+    with pytest.raises(StaleReleaseError):
+        promotion.promote("rides.v2")
+
+    assert status_of("rides.v2") == "rolled_back"
+
+
 @pytest.mark.parametrize(("to_version", "serves"), [(None, 2), (1, 1)])
 def test_a_rollback_overtakes_a_promotion_under_way(approve, settings, endpoint, to_version, serves):
     for compared_with in (None, 1):

@@ -7,6 +7,7 @@ from rich.console import Console
 from include import status
 from include.jobs import Wanted
 from include.ledger import Decision, Window, jobs, nights, open_ledger, releases, requests
+from include.missing_days import note_failure
 from include.policy import Compute, Gate, Governor, Rollout
 
 DAY = "2020-02-01"
@@ -70,6 +71,15 @@ def test_champion_days_and_decision_are_shown(rides, history):
     for word in ("1,234", "50%", "v1", "25%", "0.691"):
         assert word in served
     assert "refused" in text
+
+
+def test_days_that_did_not_come_in_are_shown_with_the_reason(rides, history):
+    note_failure("rides", "run", "clean", ("2020-02-03", "2020-02-03"), "no [space] left")
+
+    text = text_of(rides)
+
+    assert re.search(r"not in +20\d\d-\d\d-\d\d: awaited since", text)
+    assert re.search(r"2020-02-03: `clean` failed \(20.* UTC\): no \[space\] left", text)
 
 
 @pytest.mark.parametrize(

@@ -8,6 +8,7 @@ import pytest
 from rich.console import Console
 
 from include.ledger import Decision, Window, nights, open_ledger, pauses, releases, requests
+from include.missing_days import MissingDays
 from include.why import Facts, cooldown_until, explain
 from include.why_view import why_view
 
@@ -124,6 +125,11 @@ def test_where_all_is_well_the_governors_word_is_the_answer(ask):
             {"refused": [SimpleNamespace(day="2020-02-09", note="too few rows")]},
             "2020-02-09 was refused and is not learned from: too few rows",
             "Deliver 2020-02-09 again",
+        ),
+        (
+            {"missing": [MissingDays("2020-02-09", "`land` failed: no such file", "Clear `land`.")]},
+            "2020-02-09 is not in: `land` failed: no such file",
+            "Clear `land`.",
         ),
     ],
 )

@@ -34,7 +34,7 @@ def table(num_rows=500, seed=0, **changes):
 def measure(tmp_path):
     def show(drawn, summary):
         html = drawn.get_html_str(as_iframe=False)
-        reports.write_evidently_page(tmp_path / "drift" / "page.html.gz", html, summary)
+        reports.write_evidently_page(tmp_path / "drift" / "page.html.gz", "Drift: rides", html, summary)
 
     def run(current, reference=None, **changes):
         reference = table(seed=1) if reference is None else reference

@@ -32,10 +32,18 @@ def test_a_served_day_becomes_a_window_with_quality_drift_and_a_page(rides, cham
     assert window.measures["drift"]["columns"]["distance"]["state"] == "drifted"
     assert window.measures["quality"]["log_loss"] > 0
     assert window.report == "rides/reports/drift/2020-01-02-v1.html.gz"
-    assert (settings.lake / window.report).exists()
     assert window.measures["quality"]["report"] == "rides/reports/quality/2020-01-02-v1.html.gz"
-    page = settings.lake / window.measures["quality"]["report"]
-    assert "ROC AUC" in gzip.decompress(page.read_bytes()).decode()
+    drift, quality = (
+        gzip.decompress((settings.lake / page).read_bytes()).decode()
+        for page in (window.report, window.measures["quality"]["report"])
+    )
+    assert "ROC AUC" in quality
+    for page, title in (
+        (drift, "Drift: rides, 2020-01-02, version 1"),
+        (quality, "Quality: rides, 2020-01-02, version 1"),
+    ):
+        assert f"<title>{title}</title>" in page
+        assert f">{title}</h1>" in page
     json.dumps(window.measures, allow_nan=False)
 
 

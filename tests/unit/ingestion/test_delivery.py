@@ -37,8 +37,11 @@ def test_landing_names_every_missing_file(pipeline, deliver):
 
     assert is_delivered(pipeline, DAY)
     assert not is_delivered(pipeline, "2013-07-09")
-    with pytest.raises(DeliveryMissingError, match=r"2 of 4 .*events/2013-07-09.csv, .*labels/2013-07-09.csv"):
+    with pytest.raises(
+        DeliveryMissingError, match=r"2 of 4 .*events/2013-07-09.csv, .*labels/2013-07-09.csv"
+    ) as missing:
         land(pipeline, [DAY, "2013-07-09"], "run")
+    assert f"Days there: 1 between {DAY} and {DAY}, nearest: {DAY}." in str(missing.value)
 
 
 def test_landing_keeps_the_bytes_and_lists_the_rows(pipeline, deliver, tmp_path):

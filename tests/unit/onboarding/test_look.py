@@ -5,6 +5,7 @@ from include.errors import ConfigError
 from include.ingestion import files
 from include.onboarding.guess import Asked
 from include.onboarding.look import located, new
+from include.settings import ROOT
 from include.sources import Files
 from tests.unit.onboarding.conftest import DAYS, ROWS, orders
 
@@ -32,6 +33,8 @@ def test_what_is_written_can_be_loaded_without_an_edit(delivered):
 
     pipeline = load_pipeline("shop")
     assert path.name == "shop.yaml"
+    schema = path.read_text().splitlines()[0].removeprefix("# yaml-language-server: $schema=")
+    assert (path.parent / schema).resolve() == ROOT / "config" / "pipeline.schema.json"
     assert (pipeline.key, pipeline.date, pipeline.label_key) == ("order_id", "bought_on", "order_id")
     assert pipeline.outcomes == {"paid": "string"}
     assert (len(seen.events.days), seen.events.rows) == (len(DAYS), len(DAYS) * ROWS)
@@ -58,7 +61,7 @@ def test_a_name_no_pipeline_can_have_leaves_nothing_behind(delivered, settings):
     [
         ("orders/all.csv", "has no '{date}' in it"),
         ("orders/{date}.txt", "ends in none of .csv"),
-        ("ordres/{date}.csv", "no file matches it"),
+        ("ordres/{date}.csv", "^--events 'ordres/{date}.csv': no file matches it"),
     ],
 )
 def test_a_path_that_leads_nowhere_is_answered_with_what_to_do(delivered, path, said):

@@ -1,3 +1,4 @@
+from datetime import timedelta
 from types import SimpleNamespace
 
 import pytest
@@ -5,11 +6,15 @@ import pytest
 from include.errors import AlertError
 from include.ledger import alerts as ledger_alerts
 from include.ledger import open_ledger, requests
+from include.ledger.tables import now
 
 CONTEXT = {
     "ti": SimpleNamespace(dag_id="rides__ingest", task_id="land", run_id="run-1", log_url="http://log"),
     "exception": ValueError("no such file"),
+    "dag_run": SimpleNamespace(partition_key="2020-02-01"),
+    "params": {"first": "2020-01-01", "last": "2020-01-03"},
 }
+BY_HAND = {"dag_run": SimpleNamespace(partition_key=None)}
 
 
 @pytest.fixture
@@ -17,6 +22,11 @@ def alerts():
     from evergreen import alerts
 
     return alerts
+
+
+@pytest.fixture(autouse=True)
+def ledger(settings):
+    """A ledger that failed ingests are remembered in."""
 
 
 @pytest.fixture
@@ -43,6 +53,38 @@ def test_without_a_connection_a_failure_is_logged_and_no_more(alerts, connect, c
 
     assert "rides__ingest.land failed in run run-1: no such file http://log" in caplog.text
     assert "No connection 'evergreen_alerts'" in caplog.text
+
+
+@pytest.mark.parametrize(
+    ("context", "days"), [(CONTEXT, ("2020-02-01", "2020-02-01")), (CONTEXT | BY_HAND, ("2020-01-01", "2020-01-03"))]
+)
+def test_the_ledger_remembers_which_days_did_not_come_in(alerts, connect, context, days):
+    connect()
+
+    alerts.AlertNotifier().notify(context)
+
+    (alert,) = remembered()
+    assert (alert.text, alert.detail["task"], alert.detail["run"]) == ("no such file", "land", "run-1")
+    assert (alert.detail["first"], alert.detail["last"]) == days
+    assert untold() == [], "it was told just now"
+
+
+def test_it_remembers_also_where_nobody_could_be_told(alerts, connect):
+    connect(conn_type="smtp", extra_dejson={})
+
+    with pytest.raises(KeyError):
+        alerts.AlertNotifier().notify(CONTEXT)
+
+    assert len(remembered()) == 1
+
+
+def test_other_stages_have_rows_of_their_own_that_say_so(alerts, connect):
+    connect()
+    task = SimpleNamespace(dag_id="rides__train", task_id="train", run_id="run-1", log_url="http://log")
+
+    alerts.AlertNotifier().notify({"ti": task, "exception": ValueError("no rows")})
+
+    assert remembered() == []
 
 
 def test_a_webhook_gets_the_text_by_post(alerts, connect, monkeypatch):
@@ -93,6 +135,11 @@ def test_a_mail_goes_to_the_address_of_the_connection(alerts, connect, monkeypat
 def asked(rides):
     with open_ledger() as session:
         requests.file_request(session, "rides", reason="it fell", triggered_by="quality", key="d", detail={})
+
+
+def remembered():
+    with open_ledger() as session:
+        return ledger_alerts.alerts_of(session, "rides", "ingest", since=now() - timedelta(hours=1))
 
 
 def untold() -> list[str]:

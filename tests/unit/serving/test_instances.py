@@ -44,6 +44,15 @@ def test_all_that_a_row_lacks_is_said_at_once():
     assert (refused.value.field, refused.value.row) == ("distance", 1)
 
 
+def test_what_was_probably_misspelt_is_named():
+    with pytest.raises(BadRequestError) as refused:
+        read({"instances": [{"ride_id": "r2", "distance": 1, "carier": "AA"}]})
+
+    assert str(refused.value) == (
+        "'carrier' is missing; send null if it is not known. Is 'carier' meant to be 'carrier'?"
+    )
+
+
 def test_pictures_come_in_base64_or_as_lists_and_stay_text():
     features = Features(text={"note": {}}, image={"photo": {"height": 4, "width": 4}})
     photos = ["aGVsbG8=", [[1, 2], [3, 4]], None]
