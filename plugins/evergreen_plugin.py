@@ -1,6 +1,7 @@
-"""The one file Airflow loads by itself: Evergreen's page in the navigation, with status and reports."""
+"""The one file Airflow loads by itself: Evergreen's page in the navigation, and what is done when it starts."""
 
 from airflow.plugins_manager import AirflowPlugin
+from evergreen import warming
 from evergreen.ui import app
 
 
@@ -8,6 +9,7 @@ class EvergreenPlugin(AirflowPlugin):
     """Show what the ledger knows, and serve the reports, to people who are logged in."""
 
     name = "evergreen"
+    listeners = [warming]
     fastapi_apps = [{"app": app, "url_prefix": "/evergreen", "name": "Evergreen"}]
     external_views = [
         {

@@ -126,7 +126,7 @@ def _flights() -> str:
     """Return the shipped pipeline, with a gate that lets every challenger pass and nights that are started by hand."""
     text = (ROOT / "config" / "pipelines" / f"{PIPELINE}.yaml").read_text()
     for old, new in {
-        "start: 2013-07-08, end: 2013-07-21": "start: 2013-01-25, end: 2013-01-25",
+        "start: 2013-07-08, end: 2013-07-18": "start: 2013-01-25, end: 2013-01-25",
         "epochs: 5": "epochs: 2",
         "gate: {metric: auc, margin: 0.01}": "gate: {metric: auc, margin: 1, min_gain: -1}",
         "cooldown_days: 7": "cooldown_days: 1000",

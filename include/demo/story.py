@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from datetime import date
 from typing import Any
 
@@ -25,7 +26,7 @@ PIPELINE = "flight_delays"
 WINTER = ("2013-01-01", "2013-02-28")
 SPRING = ("2013-03-01", "2013-07-07")
 DIRTY_NIGHT = "2013-07-14"
-BROKEN_NIGHT = "2013-07-17"
+BROKEN_NIGHT = "2013-07-16"
 STAGES = ("ingest", "monitor", "train", "deploy", "rollback")
 
 
@@ -45,7 +46,6 @@ class Story:
         self.traffic = Traffic(self.settings.endpoint_url, PIPELINE)
         schedule = self.pipeline.schedule
         self.nights = days_between(schedule.start, schedule.end or schedule.start)
-        self.flights: dict[str, pa.Table] = {}
         self.refused = 0
 
     def act(self, title: str, do: Callable[[], str]) -> None:
@@ -83,9 +83,12 @@ class Story:
         return self._ingest_range(*WINTER)
 
     def first_model(self) -> str:
-        """Wait until the governor has asked for a first model and it serves."""
-        self.stack.wait_for("MLflow")
-        self.settle()
+        """Wait until the governor has asked for a first model and it serves; Spark, idle, readies what it is asked."""
+        with ThreadPoolExecutor(1) as pool:
+            asked = pool.submit(self._what_is_known_in_the_morning)
+            self.stack.wait_for("MLflow")
+            self.settle()
+        self.flights = asked.result()
         champion = self.champion()
         return f"version {champion.version}: AUC {champion.metrics['auc']:.3f} on days it has not seen"
 
@@ -103,8 +106,6 @@ class Story:
 
     def live_through(self, day: str, position: int) -> str:
         """Ask about a day's flights, deliver the day, let the night run, wait for what comes of it."""
-        if not self.flights:
-            self.flights = self._ask_what_is_known_in_the_morning()
         self.traffic.ask(self.flights[day])
         note = self._deliver(day)
         following = self.nights[min(position + 1, len(self.nights) - 1)]
@@ -166,7 +167,7 @@ class Story:
             raise StackError(f"The corrected delivery of {day} was not accepted: see its log in Airflow.")
         return " · refused, redelivered, accepted"
 
-    def _ask_what_is_known_in_the_morning(self) -> dict[str, pa.Table]:
+    def _what_is_known_in_the_morning(self) -> dict[str, pa.Table]:
         files = {day: str(self.deliveries.events_file(day)) for day in self.nights}
         known = job.feature_rows(self.pipeline, files)
         return {day: known.filter(pc.equal(known[self.pipeline.date], day)) for day in self.nights}
