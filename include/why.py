@@ -176,7 +176,7 @@ def _not_measured(facts: Facts) -> Reasons:
             "Deliver the missing labels and ingest that day again.",
         )
     for missing in facts.missing:
-        yield f"{missing.days} is not in: {missing.why}", missing.remedy
+        yield f"Not in: {missing.days}, {missing.why}", missing.remedy
     for row in facts.refused:
         yield (
             f"{row.day} was refused and is not learned from: {row.note}",

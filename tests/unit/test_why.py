@@ -128,7 +128,7 @@ def test_where_all_is_well_the_governors_word_is_the_answer(ask):
         ),
         (
             {"missing": [MissingDays("2020-02-09", "`land` failed: no such file", "Clear `land`.")]},
-            "2020-02-09 is not in: `land` failed: no such file",
+            "Not in: 2020-02-09, `land` failed: no such file",
             "Clear `land`.",
         ),
     ],
