@@ -1,4 +1,8 @@
-"""Nights and trainings through a real Airflow with its scheduler: late labels, and runs that meet."""
+"""Nights and trainings through a real Airflow: late labels, a source that is down, runs that meet."""
+
+import json
+import threading
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import httpx
 import pytest
@@ -14,15 +18,23 @@ from soak.kills import installation
 ROWS = 200
 FIRST, SECOND, THIRD, FOURTH = (f"2020-01-0{number}" for number in range(1, 5))
 LATE = "late_rides"
+WEB = "web_rides"
 
 
 @pytest.fixture(scope="module")
-def services(own_services, learning_rides):
-    """Airflow and what belongs to it, for rides whose labels come a day later."""
+def port(free_ports):
+    """Where the web service will answer, once it is up."""
+    return free_ports(1)[0]
+
+
+@pytest.fixture(scope="module")
+def services(own_services, learning_rides, port):
+    """Airflow and what belongs to it, for rides whose labels come a day later, and rides from a web service."""
     late = learning_rides("2020-01-04").replace("e/{date}", "late/e/{date}")
     late = late.replace('"l/{date}.csv"', '"late/l/{date}.csv", delay_days: 1')
+    web = learning_rides(FIRST).replace('path: "e/{date}.csv"', f'url: "http://127.0.0.1:{port}/{{date}}"')
     # Nothing is killed here: a task that is only slow must not be taken for dead.
-    with installation({LATE: late}, is_impatient=False) as running:
+    with installation({LATE: late, WEB: web}, is_impatient=False) as running:
         yield running
 
 
@@ -37,10 +49,10 @@ def deliver(services, deliver_rides):
     return lambda day, kinds: deliver_rides(load_settings().data / "late", day, ROWS, kinds=kinds)
 
 
-def facts_of(day):
+def facts_of(day, pipeline=LATE):
     """What the ledger says of a day: rows, labelled rows."""
     with open_ledger() as session:
-        found = next(row for row in nights.partitions_of(session, LATE) if row.day == day)
+        found = next(row for row in nights.partitions_of(session, pipeline) if row.day == day)
         return found.status, found.rows, found.labelled
 
 
@@ -50,6 +62,33 @@ def keys_of(day):
 
 def whole(day):
     return sorted(f"{day}-{row}" for row in range(ROWS))
+
+
+@pytest.fixture(scope="module")
+def web_service(airflow, deliver_rides, port):
+    """A web service that is down until the night that asks it waits, deferred; its labels are files."""
+    deliver_rides(load_settings().data, FIRST, ROWS, kinds="l")
+
+    def waits():
+        tasks = [task for task in airflow.task_instances() if task["dag_id"] == f"{WEB}__ingest"]
+        return {task["task_id"]: task["state"] for task in tasks}.get("land") == "deferred"
+
+    wait_until(waits, 120, lambda: f"the night of {WEB} does not wait")
+
+    class Service(BaseHTTPRequestHandler):
+        def do_GET(self):  # noqa: N802
+            day = self.path.strip("/")
+            rows = [{"ride_id": f"{day}-{row}", "day": day, "distance": row, "carrier": "AA"} for row in range(ROWS)]
+            content = json.dumps(rows).encode()
+            self.send_response(200)
+            self.send_header("Content-Length", str(len(content)))
+            self.end_headers()
+            self.wfile.write(content)
+
+    with ThreadingHTTPServer(("127.0.0.1", port), Service) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        yield server
+        server.shutdown()
 
 
 @pytest.fixture(scope="module")
@@ -63,7 +102,7 @@ def two_nights(airflow, deliver):
     return first, before, airflow.wait_for_partition(f"{LATE}__ingest", SECOND)
 
 
-def test_labels_that_come_later_are_taken_in_by_the_scheduled_night_after_them(two_nights):
+def test_labels_that_come_later_are_taken_in_by_the_scheduled_night_after_them(web_service, two_nights):
     first, before, second = two_nights
 
     assert (first, second) == ("success", "success")
@@ -168,3 +207,9 @@ def test_two_trainings_at_once_for_two_requests_make_two_models_of_which_one_ser
     # What was compared with a champion that the other has replaced meanwhile has failed: refused as stale.
     assert {release.status for release in made} <= {"champion", "retired", "rejected", "failed"}
     assert version_served(services) == champion.version
+
+
+def test_a_night_whose_source_was_down_went_on_by_itself(airflow, web_service):
+    """Last: its trigger looks twice a minute, and the other tests are done meanwhile."""
+    assert airflow.wait_for_partition(f"{WEB}__ingest", FIRST) == "success"
+    assert facts_of(FIRST, WEB) == ("published", ROWS, ROWS)
