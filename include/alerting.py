@@ -1,6 +1,6 @@
 """This file finds in the ledger what people should hear of: each thing once, in words that say what to do."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
@@ -62,6 +62,15 @@ def due_day(pipeline: Pipeline, moment: datetime) -> tuple[str, datetime] | None
     day = ticks.get_prev(datetime).date()
     is_over = pipeline.schedule.end is not None and day > pipeline.schedule.end
     return None if is_over or day < pipeline.schedule.start else (day.isoformat(), began)
+
+
+def due_days(pipeline: Pipeline, moment: datetime, since: datetime) -> Iterator[tuple[str, datetime]]:
+    """Yield the days that should be in and when their nights began, which was not before a moment; newest first."""
+    began = croniter(pipeline.schedule.cron, moment.astimezone(UTC)).get_prev(datetime)
+    while began >= since:
+        if due := due_day(pipeline, began + timedelta(microseconds=1)):
+            yield due
+        began = croniter(pipeline.schedule.cron, began).get_prev(datetime)
 
 
 def _drift(facts: Facts, since: datetime) -> Iterable[Found]:

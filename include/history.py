@@ -15,7 +15,7 @@ from include.pipeline import Pipeline
 STATES = ("drift", "prediction", "inputs", "labels", "calibration", "slices", "concept")
 LEGEND = (
     "estimated: without labels · error: of the estimate · drift: share of what the model relies on\n"
-    "moved: what lies further from training than its own days did · unknown: what cannot be measured, or not yet"
+    "moved: what is no longer as in training or at its hold-out · unknown: what cannot be measured, or not yet"
 )
 _INK, _QUIET, _MARK = "#1b6e53", "#9aa5a0", "#b00020"
 

@@ -1,82 +1,101 @@
-"""This file says which days are not in: those whose ingest failed, and the night that is awaited."""
+"""This file says which days are not in: those whose ingest failed, and the nights that are awaited."""
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import date, datetime, timedelta
+from typing import Literal
 
 from sqlalchemy.orm import Session
 
-from include.alerting import due_day
+from include.alerting import due_days
 from include.ledger import Alert, Partition, alerts, nights, open_ledger
-from include.partition import run_key_of
+from include.partition import days_between, is_day, run_key_of
 from include.pipeline import Pipeline
 
-FAILED = "ingest"  # the kind of alert that a failed ingest leaves
-REMEMBERED = timedelta(days=7)  # a failure that nobody mends is old news, such as a range by hand with a slip in it
+KIND = "not_in"
+REMEMBERED = timedelta(days=7)  # what nobody mends is old news, such as a range by hand with a slip in it
+LONGEST_ERROR, MOST_NAMED = 300, 3
 
 
 @dataclass(frozen=True)
 class MissingDays:
     """Days that are not in."""
 
+    state: Literal["failed", "awaited"]
     days: str
     why: str
     remedy: str
 
 
-def note_failure(pipeline_name: str, run_id: str, task_id: str, days: tuple[str, str], error: str) -> None:
-    """Keep that an ingest failed; the same run's next failure replaces it.
+def note_failure(  # noqa: PLR0913  which task of which run of which pipeline, for which days, why and how it is told
+    pipeline_name: str, run_id: str, task_id: str, days: tuple[str, str], error: str, text: str
+) -> str | None:
+    """Keep that an ingest failed, and return the alert's id; the same run's next failure replaces it.
+
+    A refused day has a row that says so, and a range that cannot be one lacks no day: of these nothing is kept.
 
     :param days: first and last.
+    :param text: what people are told.
     """
+    first, last = days
+    if task_id == "refuse" or not (is_day(first) and is_day(last) and first <= last):
+        return None
+    detail = {"first": first, "last": last, "task": task_id, "run": run_id, "error": in_short(error)}
     with open_ledger() as session:
-        alerts.note_told(
-            session,
-            FAILED,
-            f"{pipeline_name}.{run_key_of(run_id)}",
-            pipeline=pipeline_name,
-            text=error,
-            detail={"first": days[0], "last": days[1], "task": task_id, "run": run_id},
-        )
+        about = f"{pipeline_name}.{run_key_of(run_id)}"
+        return alerts.renew_alert(session, KIND, about, pipeline=pipeline_name, text=text, detail=detail).id
+
+
+def in_short(error: str) -> str:
+    """Return an error's first line without what follows after a few hundred letters: Spark's go on for pages."""
+    line = next(iter(error.strip().splitlines()), "it ended without an error of its own")
+    return line if len(line) <= LONGEST_ERROR else f"{line[:LONGEST_ERROR]} …"
 
 
 def missing_days(session: Session, pipeline: Pipeline, moment: datetime) -> list[MissingDays]:
-    """Return what is not in as of a moment, the newest failure first."""
-    known = nights.partitions_of(session, pipeline.name)
-    failed = [
-        alert
-        for alert in alerts.alerts_of(session, pipeline.name, FAILED, since=moment - REMEMBERED)
-        if not _has_come(alert, known)
+    """Return what is not in as of a moment: the nights that are awaited, then failures, the newest first."""
+    known, since = nights.partitions_of(session, pipeline.name), moment - REMEMBERED
+    found = alerts.alerts_of(session, pipeline.name, KIND, since=since)
+    lacking = {alert.id: _lacking(alert, known) for alert in found}
+    failed = {day for days in lacking.values() for day in days}
+    return [
+        *_awaited(pipeline, known, failed, moment),
+        *(_failed(pipeline, alert, lacking[alert.id]) for alert in found if lacking[alert.id]),
     ]
-    return [*_awaited(pipeline, known, failed, moment), *(_failed(pipeline, alert) for alert in failed)]
 
 
-def _has_come(alert: Alert, known: Sequence[Partition]) -> bool:
-    """Tell whether any of the days was written down since, if only as refused by that run itself."""
-    inside = [row for row in known if alert.detail["first"] <= row.day <= alert.detail["last"]]
-    return any(row.at >= alert.at or row.run_key == run_key_of(alert.detail["run"]) for row in inside)
+def _lacking(alert: Alert, known: Sequence[Partition]) -> list[str]:
+    """Return the days of a failed ingest of which nothing was written down since; that one expired is not news."""
+    since = {row.day for row in known if row.at >= alert.at and row.status != "expired"}
+    first, last = (date.fromisoformat(alert.detail[name]) for name in ("first", "last"))
+    return [day for day in days_between(first, last) if day not in since]
 
 
-def _failed(pipeline: Pipeline, alert: Alert) -> MissingDays:
-    first, last, task, run = (alert.detail[name] for name in ("first", "last", "task", "run"))
+def _failed(pipeline: Pipeline, alert: Alert, days: Sequence[str]) -> MissingDays:
+    task, run, error = (alert.detail[name] for name in ("task", "run", "error"))
     return MissingDays(
-        days=first if first == last else f"{first} to {last}",
-        why=f"`{task}` failed ({alert.at:%Y-%m-%d %H:%M} UTC): {alert.text}",
+        state="failed",
+        days=_named(days),
+        why=f"`{task}` failed ({alert.at:%Y-%m-%d %H:%M} UTC): {error}",
         remedy=f"Mend what the failed ingest says, then clear `{task}` of run {run} of {pipeline.name}__ingest.",
     )
 
 
 def _awaited(
-    pipeline: Pipeline, known: Sequence[Partition], failed: Sequence[Alert], moment: datetime
+    pipeline: Pipeline, known: Sequence[Partition], failed: set[str], moment: datetime
 ) -> Iterable[MissingDays]:
-    due = due_day(pipeline, moment)
-    if due is None or not known:
-        return  # nothing is due, or nothing was ever ingested: it is still being set up
-    day, began = due
-    is_told = any(alert.detail["first"] <= day <= alert.detail["last"] for alert in failed)
-    if not is_told and day not in {row.day for row in known}:
+    if not known:
+        return  # nothing was ever ingested: it is still being set up
+    there = failed | {row.day for row in known}
+    due = [(day, began) for day, began in due_days(pipeline, moment, moment - REMEMBERED) if day > known[-1].day]
+    if awaited := [(day, began) for day, began in due if day not in there]:
         yield MissingDays(
-            days=day,
-            why=f"awaited since {began:%Y-%m-%d %H:%M} UTC",
+            state="awaited",
+            days=_named(sorted(day for day, _ in awaited)),
+            why=f"the newest since {awaited[0][1]:%Y-%m-%d %H:%M} UTC",
             remedy=f"Look at {pipeline.name}__ingest: is it switched on, does it wait for its delivery?",
         )
+
+
+def _named(days: Sequence[str]) -> str:
+    return ", ".join(days) if len(days) <= MOST_NAMED else f"{len(days)} days between {days[0]} and {days[-1]}"

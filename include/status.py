@@ -92,17 +92,20 @@ def _facts(session: Session, pipeline: Pipeline, days: Sequence[Partition]) -> T
         else "has not said anything yet: it speaks after each night",
     )
     for what, lines in _not_learned_from(session, pipeline, days):
-        facts.add_row(f"[red]{what}[/]", escape("\n".join(lines)))
+        facts.add_row(what, escape("\n".join(lines)))
     return facts
 
 
 def _not_learned_from(
     session: Session, pipeline: Pipeline, days: Sequence[Partition]
 ) -> Iterable[tuple[str, Sequence[str]]]:
-    if missing := missing_days(session, pipeline, datetime.now(UTC)):
-        yield "not in", [f"{each.days}: {each.why}" for each in missing]
-    if refused := [f"{row.day}: {row.note}" for row in days if row.status == "refused"]:
-        yield "refused", refused
+    missing = missing_days(session, pipeline, datetime.now(UTC))
+    told = {
+        "[yellow]awaited[/]": [f"{each.days}: {each.why}" for each in missing if each.state == "awaited"],
+        "[red]not in[/]": [f"{each.days}: {each.why}" for each in missing if each.state == "failed"],
+        "[red]refused[/]": [f"{row.day}: {row.note}" for row in days if row.status == "refused"],
+    }
+    yield from ((what, lines) for what, lines in told.items() if lines)
 
 
 def _champion(champion: Release | None) -> str:

@@ -43,7 +43,6 @@ def validate(
 
     loaded = load_pipeline(pipeline)
     on_services()
-    logging.disable(logging.ERROR)  # pyspark logs a Java trace for each mistake; what it says is in the answer
     with console.status("Checking …"):
         results = check(loaded, date)
     console.print(show.checks(results), soft_wrap=True)

@@ -10,7 +10,7 @@ from pathlib import Path
 import pyarrow.parquet as pq
 
 from include.atomic import replacing, write_text
-from include.errors import BadDeliveryError, DeliveryMissingError
+from include.errors import BadDeliveryError, ConfigError, DeliveryMissingError, SourceUnavailableError
 from include.ingestion import files, http, sql
 from include.ingestion.delivered import Delivered
 from include.ingestion.reading import SOURCE, check_columns, read
@@ -129,7 +129,10 @@ def _where(source: Files | Sql | Http, day: str) -> str:
 
 
 def _nearest(day: str, source: Files | Sql | Http) -> str:
-    there = files.days_of(source) if isinstance(source, Files) else []
+    try:
+        there = files.days_of(source) if isinstance(source, Files) else []
+    except (SourceUnavailableError, ConfigError):  # who may read files may perhaps not list them
+        there = []
     return f" {days_around(day, there)}" if there and day not in there else ""
 
 

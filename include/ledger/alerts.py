@@ -23,22 +23,10 @@ def raise_alert(
     return alert
 
 
-def note_told(  # noqa: PLR0913  as `raise_alert`
-    session: Session, kind: str, about: str, *, pipeline: str, text: str, detail: dict[str, Any]
-) -> None:
-    """Enter what people were told in another way; what is said of the same thing again replaces it."""
-    said_at = now()
-    session.merge(
-        Alert(
-            id=f"{kind}.{about}",
-            pipeline=pipeline,
-            kind=kind,
-            text=text,
-            detail=detail,
-            at=said_at,
-            told_at=said_at,
-        )
-    )
+def renew_alert(session: Session, kind: str, about: str, *, pipeline: str, text: str, detail: dict[str, Any]) -> Alert:
+    """Enter an alert about a thing that has happened again if it is there already, and return it, untold."""
+    alert = Alert(id=f"{kind}.{about}", pipeline=pipeline, kind=kind, text=text, detail=detail, at=now(), told_at=None)
+    return session.merge(alert)
 
 
 def alerts_of(session: Session, pipeline: str, kind: str, *, since: datetime) -> Sequence[Alert]:

@@ -1,10 +1,12 @@
 """This file holds a pipeline's YAML against what is there: one delivery, Spark, the expectations, the references."""
 
+import logging
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
 from functools import partial
 
 from pyspark.errors import PySparkException
+from pyspark.logger import PySparkLogger
 from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F  # noqa: N812
 from pyspark.sql import types as T  # noqa: N812
@@ -46,6 +48,8 @@ def check(pipeline: Pipeline, day: str | None = None) -> list[Result]:
         for kind in ("events", "labels") if pipeline.source.labels else ("events",):
             results += _delivery(pipeline, kind, day)
     results += _references(pipeline)
+    for name in ("DataFrameQueryContextLogger", "SQLQueryContextLogger"):
+        PySparkLogger.getLogger(name).setLevel(logging.CRITICAL)  # a Java trace for each mistake that is told here
     with spark_session() as spark:
         results += _expressions(spark, pipeline)
     return [*results, *_expectations(pipeline)]

@@ -17,7 +17,8 @@ _DAY_LENGTH = len("2020-01-02")
 _NUMBERS = (float, int)  # and no boolean
 _NUMBER_TYPES, _TEXT_TYPES = frozenset(_NUMBERS), frozenset({str, type(None)})
 _MISSING = object()
-_LONGEST_NAME, _MOST_NAMES = 80, 20  # that are looked through for a misspelt one: whoever sends many waits for it
+# Of names that are looked through for a misspelt one: requests of others wait meanwhile.
+_LONGEST_NAME, _MOST_SENT, _MOST_MISSING, _ALIKE = 40, 10, 3, 0.75
 
 
 @dataclass(slots=True)  # as Captured
@@ -92,9 +93,13 @@ def _check_all_there(row: dict[str, Any], features: Features, error: BadRequestE
 
 
 def _misspelt(row: dict[str, Any], names: tuple[str, ...], missing: list[str]) -> str:
-    sent = [name for name in row if name not in names and len(name) <= _LONGEST_NAME][:_MOST_NAMES]
-    meant = {name: difflib.get_close_matches(name, sent, n=1) for name in missing[:_MOST_NAMES]}
-    return "".join(f" Is '{close[0]}' meant to be '{name}'?" for name, close in meant.items() if close)
+    sent = {name.lower(): name for name in row if name not in names and len(name) <= _LONGEST_NAME}
+    sent = dict(list(sent.items())[:_MOST_SENT])
+    said = ""
+    for name in missing[:_MOST_MISSING]:
+        for close in difflib.get_close_matches(name.lower(), sent, n=1, cutoff=_ALIKE):
+            said += f" Is '{sent.pop(close)}' meant to be '{name}'?"
+    return said
 
 
 def _numbers(rows: list[dict[str, Any]], name: str) -> list[float | None]:

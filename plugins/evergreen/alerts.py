@@ -29,16 +29,30 @@ class AlertNotifier(BaseNotifier):
         """Send the alert."""
         task, error = context["ti"], context.get("exception")
         text = f"{task.dag_id}.{task.task_id} failed in run {task.run_id}: {error} {task.log_url}"
-        try:
-            send(self.connection_id, f"{task.dag_id} failed", text, context)
-        finally:
-            pipeline_name, _, stage = task.dag_id.rpartition("__")
-            if stage == "ingest":
-                from include.missing_days import note_failure
+        noted = _note(context, text)
+        send(self.connection_id, f"{task.dag_id} failed", text, context)
+        if noted:  # else `sweep` sends it
+            from include.ledger import alerts, open_ledger
 
-                night, asked = context["dag_run"].partition_key, context["params"]
-                days = (night, night) if night else (str(asked["first"]), str(asked["last"]))
-                note_failure(pipeline_name, task.run_id, task.task_id, days, str(error or "it was killed"))
+            with open_ledger() as session:
+                alerts.mark_told(session, noted)
+
+
+def _note(context: Any, text: str) -> str | None:
+    """Let the ledger remember which days did not come in; people are told also where that fails."""
+    task = context["ti"]
+    pipeline_name, _, stage = task.dag_id.rpartition("__")
+    if stage != "ingest":
+        return None
+    from include.missing_days import note_failure
+
+    night, asked = context["dag_run"].partition_key, context["params"]
+    days = (night, night) if night else (str(asked["first"]), str(asked["last"]))
+    try:
+        return note_failure(pipeline_name, task.run_id, task.task_id, days, str(context.get("exception") or ""), text)
+    except Exception:
+        log.exception("The ledger does not know that %s failed.", task.dag_id)
+        return None
 
 
 def send(connection_id: str, subject: str, text: str, context: Any = None) -> None:

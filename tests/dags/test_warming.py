@@ -44,7 +44,7 @@ def start(tmp_path, told):
             text=True,
         )
         services.append(service)
-        return service.stdout.readline().strip() == "True"
+        return {"True\n": True, "False\n": False}[service.stdout.readline()]
 
     yield run
     for service in services:

@@ -74,12 +74,12 @@ def test_champion_days_and_decision_are_shown(rides, history):
 
 
 def test_days_that_did_not_come_in_are_shown_with_the_reason(rides, history):
-    note_failure("rides", "run", "clean", ("2020-02-03", "2020-02-03"), "no [space] left")
+    note_failure("rides", "run", "clean", ("2020-02-03", "2020-02-03"), "no [space] left", "rides failed")
 
     text = text_of(rides)
 
-    assert re.search(r"not in +20\d\d-\d\d-\d\d: awaited since", text)
-    assert re.search(r"2020-02-03: `clean` failed \(20.* UTC\): no \[space\] left", text)
+    assert re.search(r"awaited +7 days between 20\d\d-\d\d-\d\d and .*: the newest since 20", text)
+    assert re.search(r"not in +2020-02-03: `clean` failed \(20.* UTC\): no \[space\] left", text)
 
 
 @pytest.mark.parametrize(

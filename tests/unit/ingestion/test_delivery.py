@@ -7,7 +7,8 @@ import pyarrow.parquet as pq
 import pytest
 
 from include.config import load_pipeline
-from include.errors import BadDeliveryError, DeliveryMissingError, DiskFullError
+from include.errors import BadDeliveryError, DeliveryMissingError, DiskFullError, SourceUnavailableError
+from include.ingestion import files
 from include.ingestion.delivery import is_delivered, land
 from include.partition import days_between
 from include.pipeline import Pipeline
@@ -42,6 +43,18 @@ def test_landing_names_every_missing_file(pipeline, deliver):
     ) as missing:
         land(pipeline, [DAY, "2013-07-09"], "run")
     assert f"Days there: 1 between {DAY} and {DAY}, nearest: {DAY}." in str(missing.value)
+
+
+def test_a_missing_file_is_named_also_where_the_folder_may_not_be_listed(pipeline, deliver, monkeypatch):
+    deliver(pipeline, DAY)
+
+    def refuse(source):
+        raise SourceUnavailableError("AccessDenied")
+
+    monkeypatch.setattr(files, "days_of", refuse)
+
+    with pytest.raises(DeliveryMissingError, match=r"2 of 4 .*events/2013-07-09.csv"):
+        land(pipeline, [DAY, "2013-07-09"], "run")
 
 
 def test_landing_keeps_the_bytes_and_lists_the_rows(pipeline, deliver, tmp_path):

@@ -64,18 +64,38 @@ def test_the_ledger_remembers_which_days_did_not_come_in(alerts, connect, contex
     alerts.AlertNotifier().notify(context)
 
     (alert,) = remembered()
-    assert (alert.text, alert.detail["task"], alert.detail["run"]) == ("no such file", "land", "run-1")
-    assert (alert.detail["first"], alert.detail["last"]) == days
+    told = {"error": "no such file", "task": "land", "run": "run-1", "first": days[0], "last": days[1]}
+    assert alert.detail == told
     assert untold() == [], "it was told just now"
 
 
-def test_it_remembers_also_where_nobody_could_be_told(alerts, connect):
+def test_whom_it_could_not_tell_the_sweep_tells_later(alerts, connect):
     connect(conn_type="smtp", extra_dejson={})
 
     with pytest.raises(KeyError):
         alerts.AlertNotifier().notify(CONTEXT)
 
-    assert len(remembered()) == 1
+    assert untold() == ["not_in.rides.run-1"]
+
+
+def test_a_ledger_that_is_down_keeps_nobody_from_being_told(alerts, connect, tmp_path, monkeypatch, caplog):
+    connect()
+    (tmp_path / "file").write_text("")
+    monkeypatch.setenv("EVERGREEN_LEDGER_URL", f"sqlite:///{tmp_path}/file/ledger.db")
+
+    with caplog.at_level("INFO", logger=alerts.log.name):
+        alerts.AlertNotifier().notify(CONTEXT)
+
+    assert "rides__ingest.land failed in run run-1: no such file http://log" in caplog.text
+    assert "The ledger does not know that rides__ingest failed." in caplog.text
+
+
+def test_a_task_that_was_killed_has_no_error(alerts, connect):
+    connect()
+
+    alerts.AlertNotifier().notify({key: value for key, value in CONTEXT.items() if key != "exception"})
+
+    assert remembered()[0].detail["error"] == "it ended without an error of its own"
 
 
 def test_other_stages_have_rows_of_their_own_that_say_so(alerts, connect):
@@ -139,7 +159,7 @@ def asked(rides):
 
 def remembered():
     with open_ledger() as session:
-        return ledger_alerts.alerts_of(session, "rides", "ingest", since=now() - timedelta(hours=1))
+        return ledger_alerts.alerts_of(session, "rides", "not_in", since=now() - timedelta(hours=1))
 
 
 def untold() -> list[str]:

@@ -44,13 +44,26 @@ def test_all_that_a_row_lacks_is_said_at_once():
     assert (refused.value.field, refused.value.row) == ("distance", 1)
 
 
-def test_what_was_probably_misspelt_is_named():
+@pytest.mark.parametrize(
+    ("row", "said"),
+    [
+        (
+            {"distance": 1, "carier": "AA"},
+            "'carrier' is missing; send null if it is not known. Is 'carier' meant to be 'carrier'?",
+        ),
+        (
+            {"Distance": 1, "CARRIER": "AA"},
+            "'distance', 'carrier' are missing; send null for what is not known. "
+            "Is 'Distance' meant to be 'distance'? Is 'CARRIER' meant to be 'carrier'?",
+        ),
+        ({"distance": 1, "colour": "AA"}, "'carrier' is missing; send null if it is not known."),
+    ],
+)
+def test_what_was_probably_misspelt_is_named(row, said):
     with pytest.raises(BadRequestError) as refused:
-        read({"instances": [{"ride_id": "r2", "distance": 1, "carier": "AA"}]})
+        read({"instances": [{"ride_id": "r2", **row}]})
 
-    assert str(refused.value) == (
-        "'carrier' is missing; send null if it is not known. Is 'carier' meant to be 'carrier'?"
-    )
+    assert str(refused.value) == said
 
 
 def test_pictures_come_in_base64_or_as_lists_and_stay_text():
