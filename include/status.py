@@ -102,7 +102,7 @@ def _not_learned_from(
     missing = missing_days(session, pipeline, datetime.now(UTC))
     told = {
         "[yellow]awaited[/]": [f"{each.days}: {each.why}" for each in missing if each.state == "awaited"],
-        "[red]not in[/]": [f"{each.days}: {each.why}" for each in missing if each.state == "failed"],
+        "[red]ingest failed[/]": [f"{each.days}: {each.why}" for each in missing if each.state == "failed"],
         "[red]refused[/]": [f"{row.day}: {row.note}" for row in days if row.status == "refused"],
     }
     yield from ((what, lines) for what, lines in told.items() if lines)

@@ -176,7 +176,8 @@ def _not_measured(facts: Facts) -> Reasons:
             "Deliver the missing labels and ingest that day again.",
         )
     for missing in facts.missing:
-        yield f"Not in: {missing.days}, {missing.why}", missing.remedy
+        what = "Awaited" if missing.state == "awaited" else "Ingest failed"
+        yield f"{what}, {missing.days}: {missing.why}", missing.remedy
     for row in facts.refused:
         yield (
             f"{row.day} was refused and is not learned from: {row.note}",

@@ -79,7 +79,7 @@ def test_days_that_did_not_come_in_are_shown_with_the_reason(rides, history):
     text = text_of(rides)
 
     assert re.search(r"awaited +7 days between 20\d\d-\d\d-\d\d and .*: the newest since 20", text)
-    assert re.search(r"not in +2020-02-03: `clean` failed \(20.* UTC\): no \[space\] left", text)
+    assert re.search(r"ingest failed +2020-02-03: `clean` failed \(20.* UTC\): no \[space\] left", text)
 
 
 @pytest.mark.parametrize(

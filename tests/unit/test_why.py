@@ -128,7 +128,7 @@ def test_where_all_is_well_the_governors_word_is_the_answer(ask):
         ),
         (
             {"missing": [MissingDays("failed", "2020-02-09", "`land` failed: no such file", "Clear `land`.")]},
-            "Not in: 2020-02-09, `land` failed: no such file",
+            "Ingest failed, 2020-02-09: `land` failed: no such file",
             "Clear `land`.",
         ),
     ],
