@@ -2,7 +2,6 @@
 
 import logging
 import time
-from dataclasses import dataclass
 
 import httpx
 from sqlalchemy.orm import Session
@@ -11,6 +10,7 @@ from include import people
 from include.config import load_pipeline
 from include.deployment import has_acknowledged, is_declared, state_of
 from include.errors import EndpointError, StaleReleaseError
+from include.going_back import Back, stays_of
 from include.ledger import Release, open_ledger, pauses, releases
 from include.serving.state import State, declare, read_state, withdraw
 from include.settings import Settings, load_settings
@@ -18,14 +18,6 @@ from include.settings import Settings, load_settings
 log = logging.getLogger(__name__)
 
 POLL_SECONDS = 0.1
-
-
-@dataclass(frozen=True)
-class Back:
-    """A rollback: why, and what its target stays if the endpoint does not take it up."""
-
-    reason: str
-    stays: str
 
 
 def approved_release(pipeline_name: str, version: int | None = None) -> str:
@@ -99,17 +91,6 @@ def begin(settings: Settings, release_id: str) -> tuple[Release, int]:
             becomes = "failed" if release.serving_at is None else stays_of(release)
             releases.give_up_promotion(session, release_id, note=str(error), becomes=becomes)
         raise
-
-
-def begun_back(release: Release) -> dict[str, str]:
-    """Return what was noted when a rollback to a release began: `reason`, `at`, `stays`; nothing before the first."""
-    return (release.rollout or {}).get("back", {})
-
-
-def stays_of(release: Release) -> str:
-    """Return what a former champion is where it does not come back: what it was before."""
-    was = begun_back(release).get("stays", "") if release.status == "promoting" else release.status
-    return "rolled_back" if was == "rolled_back" else "retired"
 
 
 def reconcile(pipeline_name: str, *, after_trial: bool = False) -> State | None:

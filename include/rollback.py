@@ -8,6 +8,7 @@ from sqlalchemy.orm import Session
 from include import promotion
 from include.deployment import choose_target, rollback_in_words
 from include.errors import EndpointError, StaleReleaseError
+from include.going_back import Back, begun_back, stays_of
 from include.ledger import Release, open_ledger, releases
 from include.ledger.tables import now
 from include.settings import load_settings
@@ -55,7 +56,7 @@ def roll_back(pipeline_name: str, reason: str, to_version: int, *, timeout_secon
         trial = releases.tried_beside(session, pipeline_name)
         for tried in trial:
             releases.give_up_promotion(session, tried.id, note=reason, becomes="rolled_back")
-        back = promotion.Back(reason, stays=promotion.stays_of(target))
+        back = Back(reason, stays=stays_of(target))
         fence = None if is_done else releases.begin_promotion(session, target.id, again_from=_REINSTATED_FROM)
         if fence is not None:  # for who finishes this one, if it is killed half-way
             begun = {"reason": reason, "at": now().isoformat(), "stays": back.stays}
@@ -79,12 +80,8 @@ def finish_left(pipeline_name: str, *, timeout_seconds: float = 30.0) -> None:
         newest = releases.newest_fence(session, pipeline_name)
         promoting = releases.releases_of(session, pipeline_name, "promoting")
         left = [release for release in promoting if release.serving_at is not None and _is_left(release)]
-        to_finish = [
-            (each.version, promotion.begun_back(each).get("reason", "")) for each in left if each.fence == newest
-        ]
-        for release_id, note, stays in [
-            (each.id, each.note, promotion.stays_of(each)) for each in left if each.fence != newest
-        ]:
+        to_finish = [(each.version, begun_back(each).get("reason", "")) for each in left if each.fence == newest]
+        for release_id, note, stays in [(each.id, each.note, stays_of(each)) for each in left if each.fence != newest]:
             releases.give_up_promotion(session, release_id, note=note, becomes=stays)
     for version, reason in to_finish:
         log.warning("%s: a rollback to v%s was left half-way; it is finished.", pipeline_name, version)
@@ -95,7 +92,7 @@ def finish_left(pipeline_name: str, *, timeout_seconds: float = 30.0) -> None:
 
 
 def _is_left(release: Release) -> bool:
-    at = promotion.begun_back(release).get("at")
+    at = begun_back(release).get("at")
     return at is None or datetime.fromisoformat(at) <= now() - _LEFT_AFTER
 
 
