@@ -31,7 +31,7 @@ class AlertNotifier(BaseNotifier):
         text = f"{task.dag_id}.{task.task_id} failed in run {task.run_id}: {error} {task.log_url}"
         noted = _note(context, text)
         send(self.connection_id, f"{task.dag_id} failed", text, context)
-        if noted:  # else `sweep` sends it
+        if noted:  # where `send` has failed, `sweep` sends it
             from include.ledger import alerts, open_ledger
 
             with open_ledger() as session:
@@ -46,9 +46,9 @@ def _note(context: Any, text: str) -> str | None:
         return None
     from include.missing_days import note_failure
 
-    night, asked = context["dag_run"].partition_key, context["params"]
-    days = (night, night) if night else (str(asked["first"]), str(asked["last"]))
     try:
+        night, asked = context["dag_run"].partition_key, context["params"]
+        days = (night, night) if night else (str(asked["first"]), str(asked["last"]))
         return note_failure(pipeline_name, task.run_id, task.task_id, days, str(context.get("exception") or ""), text)
     except Exception:
         log.exception("The ledger does not know that %s failed.", task.dag_id)

@@ -90,6 +90,15 @@ def test_a_ledger_that_is_down_keeps_nobody_from_being_told(alerts, connect, tmp
     assert "The ledger does not know that rides__ingest failed." in caplog.text
 
 
+def test_people_are_told_also_where_airflow_says_nothing_of_the_run(alerts, connect, caplog):
+    connect()
+
+    with caplog.at_level("INFO", logger=alerts.log.name):
+        alerts.AlertNotifier().notify({"ti": CONTEXT["ti"], "exception": CONTEXT["exception"]})
+
+    assert "rides__ingest.land failed in run run-1: no such file http://log" in caplog.text
+
+
 def test_a_task_that_was_killed_has_no_error(alerts, connect):
     connect()
 
